@@ -1,0 +1,120 @@
+# cloakfs: make | check | demo | bench | install | deps | format | lint
+#
+#   make                build/cloakfs and build/azsim
+#   make SAN=asan       the same under ASan and UBSan, in build/asan (also SAN=tsan)
+#   make check          install what is needed, build, run every test
+#   make demo           install what is needed, build, run the main job on real input
+#   make bench          measure against named yardsticks
+#   make install        into $(DESTDIR)$(PREFIX)
+
+VERSION := 0.1.0
+SAN     ?=
+BUILD   ?= build$(if $(SAN),/$(SAN))
+PREFIX  ?= /usr/local
+CC      ?= gcc
+
+PACKAGES := fuse3 libarchive libisal libzstd libcurl jansson libcrypto libssl libnghttp2 \
+	    libprotobuf-c zlib
+ROOMS    := base attest keyprov tar fs
+
+WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla -Werror
+OPT      := -O2 -g -fstack-protector-strong -D_FORTIFY_SOURCE=2
+SAN_asan := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+SAN_tsan := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+CFLAGS   ?=
+CPPFLAGS += -D_GNU_SOURCE -DFUSE_USE_VERSION=314 -DCK_VERSION='"$(VERSION)"' -I. -I$(BUILD)/gen
+# -isystem: the libraries' own headers need not meet our warnings.
+CPPFLAGS += $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(PACKAGES) libmicrohttpd cmocka 2>/dev/null))
+ALL_C    := -std=c17 -pthread -fPIE $(WARN) $(if $(SAN),$(SAN_$(SAN)),$(OPT)) -MMD -MP $(CPPFLAGS) $(CFLAGS)
+LDFLAGS  += -pthread -pie -Wl,-z,relro,-z,now $(if $(SAN),$(SAN_$(SAN)))
+LIBS      = $(shell pkg-config --libs $(PACKAGES))
+
+PROTO    := $(BUILD)/gen/keyprov/keyprovider.pb-c
+LIB_SRC  := $(wildcard $(foreach r,$(ROOMS),$(r)/*.c $(r)/*/*.c))
+LIB_OBJ  := $(LIB_SRC:%.c=$(BUILD)/%.o) $(if $(wildcard keyprov/keyprovider.proto),$(PROTO).o)
+LIB      := $(BUILD)/libcloakfs.a
+objs      = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c))
+UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
+FUZZ     := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+BENCH    := $(patsubst tools/bench/%.c,$(BUILD)/bench/%,$(wildcard tools/bench/*.c))
+
+.DELETE_ON_ERROR:
+.PHONY: all check check-built demo bench install deps format lint unit fuzz clean
+all: $(BUILD)/cloakfs $(BUILD)/azsim
+
+$(BUILD)/cloakfs: $(call objs,tools/cloakfs) $(LIB)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/azsim: $(call objs,tools/azsim) $(LIB)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $$(pkg-config --libs libmicrohttpd)
+
+$(LIB): $(LIB_OBJ)
+	@rm -f $@
+	$(AR) rcs $@ $^
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(ALL_C) -c -o $@ $<
+
+$(PROTO).c $(PROTO).h &: keyprov/keyprovider.proto
+	@mkdir -p $(@D)
+	protoc-c -Ikeyprov --c_out=$(@D) $<
+
+$(PROTO).o: $(PROTO).c
+	$(CC) $(ALL_C) -Wno-conversion -Wno-shadow -c -o $@ $<
+
+$(patsubst %.c,$(BUILD)/%.o,$(wildcard keyprov/*.c)): | $(if $(wildcard keyprov/keyprovider.proto),$(PROTO).h)
+
+unit: $(UNIT)
+fuzz: $(FUZZ)
+
+$(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(call objs,tests/unit/lib) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) -lcmocka
+
+$(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(call objs,tests/fuzz/lib) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/bench/%: $(BUILD)/tools/bench/%.o $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# The packages are installed first, in a make of its own: pkg-config is asked when
+# a makefile is read.
+deps:
+	@tests/deps.sh
+
+check: deps
+	@$(MAKE) --no-print-directory check-built
+
+check-built:
+	@tests/run.sh
+
+demo: deps
+	@$(MAKE) --no-print-directory all
+	@tests/demo.sh
+
+bench: deps
+	@$(MAKE) --no-print-directory all bench-built
+
+bench-built: $(BENCH)
+	@tests/bench.sh
+
+install: all
+	install -D -m 755 $(BUILD)/cloakfs $(DESTDIR)$(PREFIX)/bin/cloakfs
+	install -D -m 644 tools/cloakfs/cloakfs.8 $(DESTDIR)$(PREFIX)/share/man/man8/cloakfs.8
+
+SOURCES = $(shell git ls-files '*.c' '*.h')
+
+format:
+	clang-format -i $(SOURCES)
+
+lint: $(PROTO).h
+	clang-format --dry-run -Werror $(SOURCES)
+	clang-tidy --quiet $(filter %.c,$(filter-out tests/%,$(SOURCES))) -- -std=c17 $(CPPFLAGS)
+
+clean:
+	rm -rf build
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

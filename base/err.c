@@ -1,0 +1,48 @@
+#include "base/err.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static void one_line(char *s)
+{
+	for (; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
+}
+
+int ck_fail(struct ck_err *err, int code, const char *fmt, ...)
+{
+	if (!err)
+		return code;
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(err->msg, sizeof err->msg, fmt, ap);
+	va_end(ap);
+	one_line(err->msg);
+	err->code = code;
+	return code;
+}
+
+int ck_wrap(struct ck_err *err, const char *fmt, ...)
+{
+	if (!err)
+		return -EIO;
+	char old[sizeof err->msg], head[256];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(head, sizeof head, fmt, ap);
+	va_end(ap);
+	memcpy(old, err->msg, sizeof old);
+	/* Truncation is fine: the head (where) matters more than the tail. */
+	size_t n = strlen(head);
+	snprintf(err->msg, sizeof err->msg, "%s: %.*s", head, (int)(sizeof err->msg - n - 3), old);
+	one_line(err->msg);
+	return err->code;
+}
+
+int ck_nomem(struct ck_err *err, const char *what_for)
+{
+	return ck_fail(err, -ENOMEM, "out of memory %s", what_for);
+}

@@ -1,0 +1,140 @@
+#include "base/json.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/file.h"
+
+int ck_json_parse(json_t **out, const void *p, size_t nbytes, const char *name, struct ck_err *err)
+{
+	json_error_t je;
+	json_t *j = json_loadb(p ? p : "", nbytes, JSON_REJECT_DUPLICATES, &je);
+	if (!j)
+		return ck_fail(err, -EBADMSG, "%s is not valid JSON: %s (line %d, column %d)", name,
+			       je.text, je.line, je.column);
+	*out = j;
+	return 0;
+}
+
+int ck_json_file(json_t **out, const char *path, size_t max, struct ck_err *err)
+{
+	CK_BUF b = { .max = max };
+	int rc = ck_file_read(&b, path, err);
+	return rc < 0 ? rc : ck_json_parse(out, b.data, b.len, path, err);
+}
+
+static int add_chunk(const char *p, size_t nbytes, void *b)
+{
+	return ck_buf_add(b, p, nbytes, NULL);
+}
+
+int ck_json_dump(struct ck_buf *b, const json_t *j, struct ck_err *err)
+{
+	if (json_dump_callback(j, add_chunk, b, JSON_COMPACT | JSON_ENCODE_ANY) < 0)
+		return ck_nomem(err, "writing JSON");
+	return 0;
+}
+
+/* The value at KEY, or NULL when absent, null, or OBJ is no object. */
+static const json_t *value(const json_t *obj, const char *key)
+{
+	const json_t *v = json_object_get(obj, key);
+	return json_is_null(v) ? NULL : v;
+}
+
+static int missing(bool required, const char *key, struct ck_err *err)
+{
+	return required ? ck_fail(err, -EBADMSG, "\"%s\" is missing", key) : 0;
+}
+
+int ck_json_str(const char **out, const json_t *obj, const char *key, bool required,
+		struct ck_err *err)
+{
+	const json_t *v = value(obj, key);
+
+	*out = NULL;
+	if (!v)
+		return missing(required, key, err);
+	if (!json_is_string(v) || strlen(json_string_value(v)) != json_string_length(v))
+		return ck_fail(err, -EBADMSG, "\"%s\" is not a string", key);
+	*out = json_string_value(v);
+	return 0;
+}
+
+int ck_json_obj(json_t **out, const json_t *obj, const char *key, bool required, struct ck_err *err)
+{
+	const json_t *v = value(obj, key);
+
+	*out = NULL;
+	if (!v)
+		return missing(required, key, err);
+	if (!json_is_object(v))
+		return ck_fail(err, -EBADMSG, "\"%s\" is not an object", key);
+	*out = json_object_get(obj, key);
+	return 0;
+}
+
+int ck_json_arr(json_t **out, const json_t *obj, const char *key, bool required, struct ck_err *err)
+{
+	const json_t *v = value(obj, key);
+
+	*out = NULL;
+	if (!v)
+		return missing(required, key, err);
+	if (!json_is_array(v))
+		return ck_fail(err, -EBADMSG, "\"%s\" is not an array", key);
+	*out = json_object_get(obj, key);
+	return 0;
+}
+
+int ck_json_u64(uint64_t *out, const json_t *obj, const char *key, bool required,
+		struct ck_err *err)
+{
+	const json_t *v = value(obj, key);
+
+	if (!v)
+		return missing(required, key, err);
+	if (!json_is_integer(v) || json_integer_value(v) < 0)
+		return ck_fail(err, -EBADMSG, "\"%s\" is not a whole number >= 0", key);
+	*out = (uint64_t)json_integer_value(v);
+	return 0;
+}
+
+int ck_json_bool(bool *out, const json_t *obj, const char *key, bool required, struct ck_err *err)
+{
+	const json_t *v = value(obj, key);
+
+	if (!v)
+		return missing(required, key, err);
+	if (!json_is_boolean(v))
+		return ck_fail(err, -EBADMSG, "\"%s\" is neither true nor false", key);
+	*out = json_is_true(v);
+	return 0;
+}
+
+int ck_json_b64(struct ck_buf *out, const json_t *obj, const char *key, enum ck_b64 form,
+		bool required, struct ck_err *err)
+{
+	const char *s;
+	int rc = ck_json_str(&s, obj, key, required, err);
+	if (rc < 0 || !s)
+		return rc;
+	rc = ck_b64_decode(out, form, s, strlen(s), err);
+	return rc < 0 ? ck_wrap(err, "\"%s\"", key) : 0;
+}
+
+int ck_json_only(const json_t *obj, const char *const *allowed, const char *name,
+		 struct ck_err *err)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach ((json_t *)(uintptr_t)obj, key, v) {
+		const char *const *a = allowed;
+		while (*a && strcmp(*a, key) != 0)
+			a++;
+		if (!*a)
+			return ck_fail(err, -EINVAL, "%s: unknown key \"%s\"", name, key);
+	}
+	return 0;
+}

@@ -1,0 +1,43 @@
+#include "base/log.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <syslog.h>
+
+/* Set once by main before any thread starts. */
+static const char *log_name = "cloakfs";
+static enum ck_log_level log_max = CK_LOG_INFO;
+static bool log_syslog;
+
+void ck_log_init(const char *name, enum ck_log_level level)
+{
+	log_name = name;
+	log_max = level;
+}
+
+void ck_log_to_syslog(void)
+{
+	openlog(log_name, LOG_PID, LOG_DAEMON);
+	log_syslog = true;
+}
+
+void ck_log(enum ck_log_level level, const char *fmt, ...)
+{
+	static const int prio[] = { LOG_ERR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
+	static const char *const word[] = { "error: ", "warning: ", "", "debug: " };
+
+	if (level > log_max)
+		return;
+	char line[1024];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(line, sizeof line, fmt, ap);
+	va_end(ap);
+	for (char *s = line; *s; s++)
+		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			*s = '?';
+	if (log_syslog)
+		syslog(prio[level], "%s%s", word[level], line);
+	else
+		fprintf(stderr, "%s: %s%s\n", log_name, word[level], line);
+}

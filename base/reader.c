@@ -1,0 +1,141 @@
+#include "base/reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+struct ck_reader {
+	const struct ck_reader_ops *ops;
+	void *ctx; /* owned */
+	uint64_t len;
+};
+
+int ck_reader_open(struct ck_reader **out, const struct ck_reader_ops *ops, void *ctx, uint64_t len,
+		   struct ck_err *err)
+{
+	if (len > INT64_MAX)
+		return ck_fail(err, -EINVAL, "data of %" PRIu64 " bytes", len);
+	struct ck_reader *r = calloc(1, sizeof *r);
+	if (!r)
+		return ck_nomem(err, "opening a reader");
+	*r = (struct ck_reader){ .ops = ops, .ctx = ctx, .len = len };
+	*out = r;
+	return 0;
+}
+
+uint64_t ck_reader_len(const struct ck_reader *r)
+{
+	return r->len;
+}
+
+int ck_reader_pread(struct ck_reader *r, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
+{
+	/* Subtract, never add: off + nbytes could wrap. */
+	if (off > r->len || nbytes > r->len - off)
+		return ck_fail(err, -EINVAL,
+			       "read of %zu bytes at %" PRIu64 " is outside data of %" PRIu64,
+			       nbytes, off, r->len);
+	size_t done = 0;
+	while (done < nbytes) {
+		ssize_t n =
+		    r->ops->pread(r->ctx, (char *)buf + done, nbytes - done, off + done, err);
+		if (n == -EINTR)
+			continue;
+		if (n < 0)
+			return (int)n;
+		if (n == 0)
+			return ck_fail(err, -EIO, "truncated: wanted %zu more bytes at %" PRIu64,
+				       nbytes - done, off + done);
+		done += (size_t)n;
+	}
+	return 0;
+}
+
+void ck_reader_close(struct ck_reader *r)
+{
+	if (!r)
+		return;
+	if (r->ops->close)
+		r->ops->close(r->ctx);
+	free(r);
+}
+
+struct file {
+	int fd;
+};
+
+static ssize_t file_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
+{
+	const struct file *f = ctx;
+	ssize_t n = pread(f->fd, buf, nbytes, (off_t)off);
+
+	if (n < 0)
+		return ck_fail(err, -errno, "read of %zu bytes at %" PRIu64 " failed: %s", nbytes,
+			       off, strerror(errno));
+	return n;
+}
+
+static void file_close(void *ctx)
+{
+	struct file *f = ctx;
+
+	(void)close(f->fd);
+	free(f);
+}
+
+int ck_reader_open_file(struct ck_reader **out, int dirfd, const char *path, struct ck_err *err)
+{
+	static const struct ck_reader_ops ops = { file_pread, file_close };
+	CK_AUTO(ck_closep) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return ck_fail(err, -errno, "cannot open %s: %s", path, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return ck_fail(err, -EINVAL, "%s is not a regular file", path);
+	CK_AUTO(ck_freep) struct file *f = malloc(sizeof *f);
+	if (!f)
+		return ck_nomem(err, "opening a file");
+	f->fd = fd;
+	int rc = ck_reader_open(out, &ops, f, (uint64_t)st.st_size, err);
+	if (rc < 0)
+		return rc;
+	fd = -1;
+	f = NULL;
+	return 0;
+}
+
+struct mem {
+	const uint8_t *p;
+	size_t len;
+};
+
+static ssize_t mem_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
+{
+	const struct mem *m = ctx;
+
+	(void)err;
+	if (off >= m->len)
+		return 0;
+	if (nbytes > m->len - off)
+		nbytes = (size_t)(m->len - off);
+	memcpy(buf, m->p + off, nbytes);
+	return (ssize_t)nbytes;
+}
+
+int ck_reader_open_mem(struct ck_reader **out, const void *p, size_t nbytes, struct ck_err *err)
+{
+	static const struct ck_reader_ops ops = { mem_pread, free };
+	CK_AUTO(ck_freep) struct mem *m = malloc(sizeof *m);
+
+	if (!m)
+		return ck_nomem(err, "opening a reader");
+	*m = (struct mem){ p, nbytes };
+	int rc = ck_reader_open(out, &ops, m, nbytes, err);
+	if (rc == 0)
+		m = NULL;
+	return rc;
+}

@@ -1,0 +1,56 @@
+#include "base/secret.h"
+
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+
+#include "base/log.h"
+
+/* Room for some hundred RSA keys being parsed at once; a power of two. */
+enum { ARENA_BYTES = 1 << 20, ARENA_MIN_BLOCK = 16 };
+
+int ck_secret_init(struct ck_err *err)
+{
+	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	if (CRYPTO_secure_malloc_initialized())
+		return 0;
+	int rc = CRYPTO_secure_malloc_init(ARENA_BYTES, ARENA_MIN_BLOCK);
+	if (rc == 0)
+		return ck_nomem(err, "making the arena for keys");
+	if (rc == 2)
+		ck_log(CK_LOG_WARNING, "cannot lock key memory (ulimit -l); keys may reach swap");
+	return 0;
+}
+
+void *ck_secret_alloc(size_t nbytes)
+{
+	return OPENSSL_secure_zalloc(nbytes ? nbytes : 1);
+}
+
+void ck_secret_dealloc(void *p, size_t nbytes)
+{
+	OPENSSL_secure_clear_free(p, nbytes);
+}
+
+int ck_secret_new(struct ck_secret *out, size_t len, struct ck_err *err)
+{
+	uint8_t *p = ck_secret_alloc(len);
+	if (!p)
+		return ck_nomem(err, "in the arena for keys");
+	*out = (struct ck_secret){ p, len };
+	return 0;
+}
+
+void ck_secret_free(struct ck_secret *s)
+{
+	ck_secret_dealloc(s->data, s->len);
+	*s = (struct ck_secret){ 0 };
+}
+
+void ck_wipe(void *p, size_t nbytes)
+{
+	OPENSSL_cleanse(p, nbytes);
+}

@@ -1,0 +1,65 @@
+/*
+ * image - an image reference resolved: manifest, config, layers, blobs.
+ * Source: OCI image spec v1.1 (manifest, index, config, image layout), Docker
+ * image manifest v2 schema 2; references as containers/image writes them.
+ */
+#ifndef CK_IMAGE_H
+#define CK_IMAGE_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/reader.h"
+#include "base/text.h"
+
+struct ck_image_layer {
+	const char *media_type;
+	char digest_str[CK_DIGEST_STR];
+	uint8_t digest[32];
+	uint64_t size;		   /* bytes of the blob */
+	const json_t *annotations; /* object or NULL; borrowed from the image */
+	uint8_t diff_id[32];
+	bool encrypted; /* media type ends in "+encrypted" */
+};
+
+struct ck_image {
+	char manifest_digest[CK_DIGEST_STR];
+	const char *manifest_type; /* media type */
+	const void *manifest;	   /* the very bytes, digest-checked */
+	size_t manifest_len;
+	const void *config;
+	size_t config_len;
+	char platform[64];		     /* "linux/amd64" as the config says, "" if silent */
+	const struct ck_image_layer *layers; /* lowest first */
+	size_t n_layers;
+	/* private to fs/oci follows */
+	void *store;
+};
+
+/*
+ * Opens REF = "oci:DIR[:REF]" or "dir:DIR". PLATFORM = "os/arch[/variant]", or NULL
+ * for the host's, picks from a multi-platform index. Checks the digests and sizes of
+ * manifest and config, that layers and diff_ids are equally many, bounds everything
+ * (4 MiB a document, 4096 layers, 2 nested indexes). Blobs of layers are not read.
+ * *OUT is the caller's to close.
+ * Errors: -EINVAL (reference, platform not there, several images and no REF), -ENOENT,
+ * -EBADMSG (a document fails a check), -ENOTSUP (schema, digest algorithm), errnos.
+ */
+CK_MUST_CHECK int ck_image_open(struct ck_image **out, const char *ref, const char *platform,
+				struct ck_err *err);
+void ck_image_close(struct ck_image *img); /* NULL is allowed */
+
+static inline void ck_image_closep(struct ck_image **img)
+{
+	ck_image_close(*img);
+}
+
+/* The blob of layer IDX (from 0), its length checked against the manifest; its digest
+ * is for the reader of the bytes to check. Errors: -ENOENT, -EBADMSG, errnos. */
+CK_MUST_CHECK int ck_image_blob(const struct ck_image *img, size_t idx, struct ck_reader **out,
+				struct ck_err *err);
+
+#endif

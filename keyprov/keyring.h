@@ -1,0 +1,58 @@
+/*
+ * keyring - every way this process may unwrap a layer's key, tried in turn.
+ * Threads: ck_keyring_unwrap may run on any number of threads at once; adding
+ * overlaps nothing.
+ */
+#ifndef CK_KEYRING_H
+#define CK_KEYRING_H
+
+#include "attest/attest.h"
+#include "base/err.h"
+#include "keyprov/envelope.h"
+
+struct ck_keyring; /* opaque */
+
+/* ATTEST is borrowed and may be NULL (then key "hsm" is refused). *OUT is the caller's.
+ * Errors: -ENOMEM. */
+CK_MUST_CHECK int ck_keyring_open(struct ck_keyring **out, struct ck_attest *attest,
+				  struct ck_err *err);
+void ck_keyring_close(struct ck_keyring *k); /* NULL is allowed; wipes the keys */
+
+static inline void ck_keyring_closep(struct ck_keyring **k)
+{
+	ck_keyring_close(*k);
+}
+
+/*
+ * Adds a KEY as the command line writes it: "hsm", "provider:NAME[:VALUE]" (asked
+ * as OCICRYPT_KEYPROVIDER_CONFIG says), or the path of a PEM private key for JWE
+ * recipients. Files are read here; nothing is asked yet.
+ * Errors: -EINVAL (not understood, encrypted PEM), -ENOENT, errnos, -ENOMEM.
+ */
+CK_MUST_CHECK int ck_keyring_add(struct ck_keyring *k, const char *key, struct ck_err *err);
+
+/* A layer's key, checked: lengths are right, the nonce came from the private
+ * options alone. Lives in secret memory. */
+struct ck_layer_key {
+	uint8_t symkey[32];
+	uint8_t nonce[16]; /* the whole initial counter block */
+	uint8_t hmac[32];  /* expected HMAC-SHA256 of the ciphertext */
+};
+
+/*
+ * Unwraps the layer's key with the first key and recipient that fit.
+ * *OUT is the caller's to ck_layer_key_free.
+ * Errors: -ENOKEY (no recipient fits a key we have: the message lists them),
+ * -ENOTSUP (cipher), -EBADMSG (public nonce, lengths, malformed options), or why the
+ * last fitting recipient failed.
+ */
+CK_MUST_CHECK int ck_keyring_unwrap(struct ck_keyring *k, const struct ck_envelope *e,
+				    struct ck_layer_key **out, struct ck_err *err);
+void ck_layer_key_free(struct ck_layer_key *key); /* NULL is allowed; wipes */
+
+static inline void ck_layer_key_freep(struct ck_layer_key **key)
+{
+	ck_layer_key_free(*key);
+}
+
+#endif

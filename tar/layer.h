@@ -1,0 +1,72 @@
+/*
+ * layer - one layer's decrypted, decompressed, verified tar stream, and its index.
+ *
+ * Opening makes one pass over the blob: HMAC, blob digest, diff_id, gzip or zstd
+ * integrity, tar structure, and the index, from the same bytes. Nothing is served
+ * before all agree. Afterwards any range is read at random: the ciphertext is
+ * checked again, chunk by chunk, against tags made in that pass.
+ * Threads: ck_layer_pread may run on any number of threads at once.
+ */
+#ifndef CK_LAYER_H
+#define CK_LAYER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/reader.h"
+#include "tar/index/index.h"
+#include "tar/unitcache.h"
+
+struct ck_layer; /* opaque */
+
+/* Key material of an AES_256_CTR_HMAC_SHA256 layer (ocicrypt). */
+struct ck_ctr_key {
+	uint8_t symkey[32]; /* of AES-256-CTR and, as it is, of HMAC-SHA256 */
+	uint8_t nonce[16];  /* the whole initial counter block */
+	uint8_t hmac[32];   /* HMAC-SHA256 of the ciphertext */
+};
+
+struct ck_layer_spec {
+	const char *name;	      /* for messages, e.g. "layer 2 (sha256:ab12...)" */
+	uint8_t digest[32];	      /* SHA-256 of the blob, from the manifest */
+	uint8_t diff_id[32];	      /* SHA-256 of the tar stream, from the config */
+	const struct ck_ctr_key *key; /* copied into secret memory; NULL: a plain layer */
+};
+
+/* Called now and then while the pass runs: N of the blob's TOTAL bytes are through.
+ * From one thread at a time. */
+typedef void ck_progress_fn(void *ctx, uint64_t nbytes, uint64_t total);
+
+/*
+ * Verifies and opens a layer. BLOB becomes the layer's on success and stays the
+ * caller's on failure. CACHE is borrowed and shared by layers. PROGRESS may be NULL.
+ * Errors: -EBADMSG (a check failed: the message names layer and check), -EIO and
+ * what the blob's reader gave, -ENOTSUP (a compression we do not know), -ENOMEM.
+ */
+CK_MUST_CHECK int ck_layer_open(struct ck_layer **out, const struct ck_layer_spec *spec,
+				struct ck_reader *blob, struct ck_unitcache *cache,
+				ck_progress_fn *progress, void *progress_ctx, struct ck_err *err);
+void ck_layer_close(struct ck_layer *l); /* NULL is allowed */
+
+static inline void ck_layer_closep(struct ck_layer **l)
+{
+	ck_layer_close(*l);
+}
+
+/* Borrowed; lives as long as the layer. Offsets in extents are of the tar stream. */
+const struct ck_index *ck_layer_index(const struct ck_layer *l);
+
+/* "gzip", "zstd" or "none", as found in the bytes. */
+const char *ck_layer_compression(const struct ck_layer *l);
+
+uint64_t ck_layer_len(const struct ck_layer *l); /* tar stream, bytes */
+
+/*
+ * Reads exactly NBYTES of the tar stream at OFF. All or nothing.
+ * Errors: -EINVAL (outside the stream), -EIO (ciphertext changed since it was
+ * verified, or cannot be read), -ENOMEM. On error BUF holds nothing of the layer.
+ */
+CK_MUST_CHECK int ck_layer_pread(struct ck_layer *l, void *buf, size_t nbytes, uint64_t off,
+				 struct ck_err *err);
+
+#endif
