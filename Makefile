@@ -39,6 +39,7 @@ FUZZ     := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz
 BENCH    := $(patsubst tools/bench/%.c,$(BUILD)/bench/%,$(wildcard tools/bench/*.c))
 
 .DELETE_ON_ERROR:
+.SECONDARY:
 .PHONY: all check check-built demo bench install deps format lint unit fuzz clean
 all: $(BUILD)/cloakfs $(BUILD)/azsim
 
