@@ -1,6 +1,7 @@
 #include "base/secret.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <openssl/crypto.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -53,4 +54,24 @@ void ck_secret_free(struct ck_secret *s)
 void ck_wipe(void *p, size_t nbytes)
 {
 	OPENSSL_cleanse(p, nbytes);
+}
+
+void ck_wipe_free(void *p)
+{
+	if (p)
+		ck_wipe(p, malloc_usable_size(p));
+	free(p);
+}
+
+void *ck_wipe_realloc(void *p, size_t nbytes)
+{
+	size_t old = p ? malloc_usable_size(p) : 0;
+	void *q = malloc(nbytes);
+
+	if (!q)
+		return NULL;
+	if (old)
+		memcpy(q, p, old < nbytes ? old : nbytes);
+	ck_wipe_free(p);
+	return q;
 }

@@ -37,6 +37,14 @@ void ck_secret_dealloc(void *p, size_t nbytes); /* NULL is allowed */
 /* Overwrites ordinary memory that held a secret, in a way no compiler removes. */
 void ck_wipe(void *p, size_t nbytes);
 
+/*
+ * Ordinary memory that is wiped before it is given back, for the libraries that
+ * take an allocator and would otherwise leave keys in freed memory. From malloc,
+ * so free(3) of such memory is allowed too (and does not wipe).
+ */
+void ck_wipe_free(void *p); /* NULL is allowed */
+void *ck_wipe_realloc(void *p, size_t nbytes);
+
 #define CK_SECRET __attribute__((cleanup(ck_secret_free))) struct ck_secret
 
 #endif
