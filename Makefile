@@ -36,10 +36,12 @@ LIB      := $(BUILD)/libcloakfs.a
 objs      = $(patsubst %.c,$(BUILD)/%.o,$(wildcard $(1)/*.c))
 UNIT     := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/test_*.c))
 FUZZ     := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+E2E      := $(patsubst tests/e2e/lib/%.c,$(BUILD)/e2e/%,$(wildcard tests/e2e/lib/*.c))
 BENCH    := $(patsubst tools/bench/%.c,$(BUILD)/bench/%,$(wildcard tools/bench/*.c))
 
 .DELETE_ON_ERROR:
-.PHONY: all check check-built demo bench install deps format lint unit fuzz clean
+.SECONDARY:
+.PHONY: all check check-built demo bench install deps format lint unit fuzz e2e clean
 all: $(BUILD)/cloakfs $(BUILD)/azsim
 
 $(BUILD)/cloakfs: $(call objs,tools/cloakfs) $(LIB)
@@ -67,6 +69,7 @@ $(patsubst %.c,$(BUILD)/%.o,$(wildcard keyprov/*.c)): | $(if $(wildcard keyprov/
 
 unit: $(UNIT)
 fuzz: $(FUZZ)
+e2e: $(E2E)
 
 $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(call objs,tests/unit/lib) $(LIB)
 	@mkdir -p $(@D)
@@ -75,6 +78,11 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(call objs,tests/unit/lib) $(LIB)
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(call objs,tests/fuzz/lib) $(LIB)
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# The end-to-end tests' own tools: nothing of ours is in them.
+$(BUILD)/e2e/%: $(BUILD)/tests/e2e/lib/%.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lcrypto
 
 $(BUILD)/bench/%: $(BUILD)/tools/bench/%.o $(LIB)
 	@mkdir -p $(@D)
@@ -117,4 +125,4 @@ lint: $(PROTO).h
 clean:
 	rm -rf build
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -path $(BUILD)/trixie -prune -o -type f -name '*.d' -print 2>/dev/null)
