@@ -18,6 +18,8 @@ struct ck_index_builder {
 
 static int array_add(struct array *a, const void *p, size_t count, struct ck_err *err)
 {
+	if (count == 0)
+		return 0; /* there may be no memory yet to copy nothing to */
 	if (count > UINT32_MAX - a->n)
 		return ck_fail(err, -EFBIG, "the layer's index would pass 2^32 elements");
 	if (count > a->cap - a->n) {
