@@ -40,6 +40,7 @@ E2E      := $(patsubst tests/e2e/lib/%.c,$(BUILD)/e2e/%,$(wildcard tests/e2e/lib
 BENCH    := $(patsubst tools/bench/%.c,$(BUILD)/bench/%,$(wildcard tools/bench/*.c))
 
 .DELETE_ON_ERROR:
+.SECONDARY:
 .PHONY: all check check-built demo bench install deps format lint unit fuzz e2e clean
 all: $(BUILD)/cloakfs $(BUILD)/azsim
 
