@@ -39,31 +39,39 @@ FUZZ     := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/%,$(wildcard tests/fuzz/fuzz
 E2E      := $(patsubst tests/e2e/lib/%.c,$(BUILD)/e2e/%,$(wildcard tests/e2e/lib/*.c))
 BENCH    := $(patsubst tools/bench/%.c,$(BUILD)/bench/%,$(wildcard tools/bench/*.c))
 
+# One short line for each file; make V=1 shows the commands.
+V ?=
+ifeq ($(V),)
+say = @printf '  %-5s %s\n' $(1) $@;
+else
+say =
+endif
+
 .DELETE_ON_ERROR:
 .SECONDARY:
 .PHONY: all check check-built demo bench install deps format lint unit fuzz e2e clean
 all: $(BUILD)/cloakfs $(BUILD)/azsim
 
 $(BUILD)/cloakfs: $(call objs,tools/cloakfs) $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/azsim: $(call objs,tools/azsim) $(LIB)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $$(pkg-config --libs libmicrohttpd)
+	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $$(pkg-config --libs libmicrohttpd)
 
 $(LIB): $(LIB_OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	$(call say,AR)$(AR) rcs $@ $^
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_C) -c -o $@ $<
+	$(call say,CC)$(CC) $(ALL_C) -c -o $@ $<
 
 $(PROTO).c $(PROTO).h &: keyprov/keyprovider.proto
 	@mkdir -p $(@D)
-	protoc-c -Ikeyprov --c_out=$(@D) $<
+	$(call say,PROTO)protoc-c -Ikeyprov --c_out=$(@D) $<
 
 $(PROTO).o: $(PROTO).c
-	$(CC) $(ALL_C) -Wno-conversion -Wno-shadow -c -o $@ $<
+	$(call say,CC)$(CC) $(ALL_C) -Wno-conversion -Wno-shadow -c -o $@ $<
 
 $(patsubst %.c,$(BUILD)/%.o,$(wildcard keyprov/*.c)): | $(if $(wildcard keyprov/keyprovider.proto),$(PROTO).h)
 
@@ -73,23 +81,23 @@ e2e: $(E2E)
 
 $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(call objs,tests/unit/lib) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LIBS) -lcmocka
+	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIB) $(LIBS) -lcmocka
 
 # The one part of the program that a unit test links.
 $(BUILD)/unit/test_config: $(BUILD)/tools/cloakfs/config.o
 
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(call objs,tests/fuzz/lib) $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # The end-to-end tests' own tools: nothing of ours is in them.
 $(BUILD)/e2e/%: $(BUILD)/tests/e2e/lib/%.o
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -lcrypto
+	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ -lcrypto
 
 $(BUILD)/bench/%: $(BUILD)/tools/bench/%.o $(LIB)
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # The packages are installed first, in a make of its own: pkg-config is asked when
 # a makefile is read.

@@ -1,9 +1,34 @@
 #include "base/json.h"
 
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <string.h>
 
 #include "base/file.h"
+
+enum { ARENA_TEXT_MAX = 16 << 10 };
+
+/* Set while this thread parses a document with keys in it. */
+static _Thread_local bool in_arena;
+
+static void *json_alloc(size_t nbytes)
+{
+	return in_arena ? ck_secret_alloc(nbytes) : malloc(nbytes);
+}
+
+static void json_release(void *p)
+{
+	if (CRYPTO_secure_allocated(p))
+		OPENSSL_secure_free(p); /* wipes all of it */
+	else
+		ck_wipe_free(p);
+}
+
+/* Before main, as jansson asks: no value may be older than its allocator. */
+__attribute__((constructor)) static void set_allocator(void)
+{
+	json_set_alloc_funcs(json_alloc, json_release);
+}
 
 int ck_json_parse(json_t **out, const void *p, size_t nbytes, const char *name, struct ck_err *err)
 {
@@ -12,6 +37,21 @@ int ck_json_parse(json_t **out, const void *p, size_t nbytes, const char *name, 
 	if (!j)
 		return ck_fail(err, -EBADMSG, "%s is not valid JSON: %s (line %d, column %d)", name,
 			       je.text, je.line, je.column);
+	*out = j;
+	return 0;
+}
+
+int ck_json_parse_secret(json_t **out, const void *p, size_t nbytes, const char *name,
+			 struct ck_err *err)
+{
+	json_error_t je;
+
+	in_arena = nbytes <= ARENA_TEXT_MAX;
+	json_t *j = json_loadb(p ? p : "", nbytes, JSON_REJECT_DUPLICATES, &je);
+	in_arena = false;
+	if (!j)
+		return ck_fail(err, -EBADMSG, "%s is not valid JSON (line %d, column %d)", name,
+			       je.line, je.column);
 	*out = j;
 	return 0;
 }

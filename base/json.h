@@ -27,6 +27,15 @@ static inline void ck_json_freep(json_t **j)
 CK_MUST_CHECK int ck_json_parse(json_t **out, const void *p, size_t nbytes, const char *name,
 				struct ck_err *err);
 
+/*
+ * The same for a document with keys in it: the error says where but quotes
+ * nothing, and the values live in secret memory up to 16 KiB of text (past that
+ * in ordinary memory: no key's document is that long). All JSON is wiped when
+ * freed.
+ */
+CK_MUST_CHECK int ck_json_parse_secret(json_t **out, const void *p, size_t nbytes, const char *name,
+				       struct ck_err *err);
+
 /* Parses the file PATH of at most MAX bytes. */
 CK_MUST_CHECK int ck_json_file(json_t **out, const char *path, size_t max, struct ck_err *err);
 

@@ -1,7 +1,6 @@
 #include "base/secret.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <malloc.h>
 #include <openssl/crypto.h>
 #include <stdlib.h>
@@ -61,7 +60,6 @@ int ck_secret_init(struct ck_err *err)
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	if (CRYPTO_secure_malloc_initialized())
 		return 0;
-	json_set_alloc_funcs(malloc, ck_wipe_free);
 	if (!CRYPTO_set_mem_functions(ssl_malloc, ssl_realloc, ssl_free))
 		ck_log(CK_LOG_WARNING,
 		       "OpenSSL ran before ck_secret_init: it will not wipe memory");

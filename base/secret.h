@@ -13,11 +13,10 @@
 #include "base/err.h"
 
 /*
- * Makes the arena, forbids core dumps and ptrace by others, and has OpenSSL and
- * jansson wipe whatever they free: both pass DER, tokens and claims through
- * ordinary memory on the way. Call once, first thing in main. Where the memory cannot be locked
- * (RLIMIT_MEMLOCK) it warns: the arena still works and is still excluded from dumps. Errors:
- * -ENOMEM.
+ * Makes the arena, forbids core dumps and ptrace by others, and has OpenSSL wipe
+ * whatever it frees: it passes DER through ordinary memory on the way. Call once,
+ * first thing in main. Where the memory cannot be locked (RLIMIT_MEMLOCK) it warns:
+ * the arena still works and is still excluded from dumps. Errors: -ENOMEM.
  */
 CK_MUST_CHECK int ck_secret_init(struct ck_err *err);
 
@@ -35,12 +34,16 @@ void ck_secret_free(struct ck_secret *s); /* {NULL, 0} is allowed; leaves that *
 void *ck_secret_alloc(size_t nbytes);
 void ck_secret_dealloc(void *p, size_t nbytes); /* NULL is allowed */
 
-/* free and realloc that wipe what they give back: hooks for libraries. */
-void ck_wipe_free(void *p);
-void *ck_wipe_realloc(void *p, size_t nbytes);
-
 /* Overwrites ordinary memory that held a secret, in a way no compiler removes. */
 void ck_wipe(void *p, size_t nbytes);
+
+/*
+ * Ordinary memory that is wiped before it is given back, for the libraries that
+ * take an allocator and would otherwise leave keys in freed memory. From malloc,
+ * so free(3) of such memory is allowed too (and does not wipe).
+ */
+void ck_wipe_free(void *p); /* NULL is allowed */
+void *ck_wipe_realloc(void *p, size_t nbytes);
 
 #define CK_SECRET __attribute__((cleanup(ck_secret_free))) struct ck_secret
 

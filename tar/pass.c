@@ -288,7 +288,9 @@ static int scan_all(struct pass *p, struct ck_err *err)
 		*err = tar_err;
 		rc = tar_rc;
 	}
-	return rc < 0 ? rc : ck_index_finish(b, &p->result.index, err);
+	if (rc == 0)
+		ck_index_finish(b, &p->result.index);
+	return rc;
 }
 
 static void scan(struct pass *p)

@@ -47,8 +47,13 @@ int ck_index_builder_new(struct ck_index_builder **out, struct ck_err *err)
 	b->extents.size = sizeof(struct ck_extent);
 	b->xattrs.size = sizeof(struct ck_xattr);
 	b->heap.size = 1;
-	*out = b;
-	return 0;
+	/* So that a span of zeros is the empty string. */
+	int rc = array_add(&b->heap, "", 1, err);
+	if (rc < 0)
+		ck_index_builder_free(b);
+	else
+		*out = b;
+	return rc;
 }
 
 void ck_index_builder_free(struct ck_index_builder *b)
@@ -189,13 +194,8 @@ static void *fit(struct array *a)
 	return p;
 }
 
-int ck_index_finish(struct ck_index_builder *b, struct ck_index *out, struct ck_err *err)
+void ck_index_finish(struct ck_index_builder *b, struct ck_index *out)
 {
-	if (b->heap.n == 0) { /* so that an empty span has bytes to point at */
-		int rc = array_add(&b->heap, "", 1, err);
-		if (rc < 0)
-			return rc;
-	}
 	if (b->entries.n)
 		qsort_r(b->entries.data, b->entries.n, sizeof(struct ck_entry), by_path_then_seq,
 			b->heap.data);
@@ -209,7 +209,6 @@ int ck_index_finish(struct ck_index_builder *b, struct ck_index *out, struct ck_
 	x.heap = fit(&b->heap);
 	b->extents_taken = b->xattrs_taken = 0;
 	*out = x;
-	return 0;
 }
 
 void ck_index_free(struct ck_index *x)

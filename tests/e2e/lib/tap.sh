@@ -37,19 +37,20 @@ is_mounted() {
 	awk -v d="$1" '$2 == d { found = 1 } END { exit !found }' /proc/self/mounts
 }
 
-# Processes of ours: cloakfs or azsim started by this test, known by $WORK in their arguments or
-# by their working directory.
+# processes_here [WORD]: cloakfs and azsim processes of this test, known by $WORK in their
+# arguments; with WORD ("mount") only those that have it among them.
 processes_here() {
-	local p exe
+	local p exe args
 	for p in /proc/[0-9]*; do
 		exe=$(readlink "$p/exe" 2>/dev/null) || continue
 		case $exe in
 		"$CLOAKFS" | "$AZSIM") ;;
 		*) continue ;;
 		esac
-		if tr '\0' '\n' <"$p/cmdline" 2>/dev/null | grep -qF "$WORK/"; then
-			echo "${p#/proc/}"
-		fi
+		args=$(tr '\0' '\n' <"$p/cmdline" 2>/dev/null)
+		case $args in
+		*"$WORK/"*) [ -n "${1:-}" ] && ! grep -qx "$1" <<<"$args" || echo "${p#/proc/}" ;;
+		esac
 	done
 }
 
@@ -176,7 +177,7 @@ same() {
 }
 
 # fails_with REGEX TEXT COMMAND...: exit status 1 within a minute, nothing on stdout, and one
-# line on stderr that matches.
+# line on stderr (notes apart) that matches.
 fails_with() {
 	local want=$1 text=$2 status
 	shift 2
@@ -194,7 +195,7 @@ fails_with() {
 	elif ! grep -qE -- "$want" "$LOG"; then
 		fail "$text" "expected an error that matches: $want"
 		note_file "it wrote" "$LOG"
-	elif [ "$(grep -c . "$LOG")" != "${FAIL_LINES:-1}" ]; then
+	elif [ "$(grep -vc 'note: ' "$LOG")" != 1 ]; then
 		fail "$text" "expected one line of error"
 		note_file "it wrote" "$LOG"
 	else
@@ -205,7 +206,7 @@ fails_with() {
 }
 
 no_processes_here() {
-	[ -z "$(processes_here)" ]
+	[ -z "$(processes_here "$@")" ]
 }
 
 # wait_until SECONDS COMMAND...: polls until the command succeeds; 1 when it never does.

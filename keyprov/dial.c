@@ -1,0 +1,169 @@
+#include "keyprov/dial.h"
+
+#include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+
+int ck_dial_wait(int fd, short events, uint64_t deadline_ms)
+{
+	for (;;) {
+		uint64_t now = ck_now_ms();
+		if (now >= deadline_ms)
+			return -ETIMEDOUT;
+		struct pollfd p = { .fd = fd, .events = events };
+		uint64_t left = deadline_ms - now;
+		int n = poll(&p, 1, left > 60000 ? 60000 : (int)left);
+		if (n > 0)
+			return 0;
+		if (n < 0 && errno != EINTR)
+			return -errno;
+	}
+}
+
+static int connect_to(const struct sockaddr *sa, socklen_t len, uint64_t deadline_ms)
+{
+	CK_AUTO(ck_closep)
+	int fd = socket(sa->sa_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int one = 1, failed = 0;
+	socklen_t n = sizeof failed;
+
+	if (fd < 0)
+		return -errno;
+	if (sa->sa_family != AF_UNIX)
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+	if (connect(fd, sa, len) == 0)
+		return ck_take_fd(&fd);
+	/* A unix socket whose backlog is full says EAGAIN, and will not say when. */
+	if (errno != EINPROGRESS)
+		return -errno;
+	int rc = ck_dial_wait(fd, POLLOUT, deadline_ms);
+	if (rc < 0)
+		return rc;
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &failed, &n) < 0)
+		return -errno;
+	return failed ? -failed : ck_take_fd(&fd);
+}
+
+static int dial_unix(const char *path, uint64_t deadline_ms, struct ck_err *err)
+{
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
+
+	if (!*path || strlen(path) >= sizeof sa.sun_path)
+		return ck_fail(err, -EINVAL, "socket path \"%s\" is empty or above %zu bytes", path,
+			       sizeof sa.sun_path - 1);
+	memcpy(sa.sun_path, path, strlen(path));
+	int fd;
+	while ((fd = connect_to((struct sockaddr *)&sa, sizeof sa, deadline_ms)) == -EAGAIN &&
+	       ck_now_ms() < deadline_ms)
+		(void)poll(NULL, 0, 10);
+	return fd < 0 ? ck_fail(err, fd, "cannot connect to %s: %s", path, strerror(-fd)) : fd;
+}
+
+/* A look-up under way; in one piece of memory that may have to be given up. */
+struct lookup {
+	struct gaicb cb;
+	struct addrinfo hints;
+	char host[256], port[8];
+};
+
+/* Looks a name up by way of the network, no longer than the deadline. */
+static int resolve_slowly(struct lookup *l, uint64_t deadline_ms, struct addrinfo **out)
+{
+	struct gaicb *list[] = { &l->cb };
+	int rc = getaddrinfo_a(GAI_NOWAIT, list, 1, NULL);
+
+	while (rc == 0 && (rc = gai_error(&l->cb)) == EAI_INPROGRESS) {
+		uint64_t now = ck_now_ms(), left = now < deadline_ms ? deadline_ms - now : 0;
+		struct timespec ts = { (time_t)(left / 1000), (long)(left % 1000) * 1000000 };
+		if (left == 0 ||
+		    gai_suspend((const struct gaicb *const *)list, 1, &ts) == EAI_AGAIN) {
+			/* The resolver's thread still writes to *l: it cannot be freed. */
+			if (gai_cancel(&l->cb) == EAI_NOTCANCELED)
+				return EAI_INPROGRESS;
+			rc = EAI_AGAIN;
+			break;
+		}
+		rc = 0;
+	}
+	*out = l->cb.ar_result;
+	return rc;
+}
+
+static int resolve(const char *host, const char *port, uint64_t deadline_ms, struct addrinfo **out,
+		   struct ck_err *err)
+{
+	struct lookup *l = calloc(1, sizeof *l);
+
+	if (!l)
+		return ck_nomem(err, "looking a host up");
+	snprintf(l->host, sizeof l->host, "%s", host);
+	snprintf(l->port, sizeof l->port, "%s", port);
+	l->hints.ai_socktype = SOCK_STREAM;
+	l->hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
+	int rc = getaddrinfo(l->host, l->port, &l->hints, out);
+	if (rc == EAI_NONAME) {
+		l->hints.ai_flags = AI_NUMERICSERV;
+		l->cb = (struct gaicb){ .ar_name = l->host,
+					.ar_service = l->port,
+					.ar_request = &l->hints };
+		rc = resolve_slowly(l, deadline_ms, out);
+	}
+	if (rc != EAI_INPROGRESS)
+		free(l);
+	if (rc == EAI_INPROGRESS)
+		return ck_fail(err, -ETIMEDOUT, "looking up %s took too long", host);
+	if (rc)
+		return ck_fail(err, -EINVAL, "cannot look up %s: %s", host, gai_strerror(rc));
+	return 0;
+}
+
+static int dial_tcp(const char *target, uint64_t deadline_ms, struct ck_err *err)
+{
+	const char *colon = strrchr(target, ':');
+	char host[256];
+	struct addrinfo *found = NULL;
+	int fd = -EINVAL;
+
+	if (!colon || strlen(colon + 1) > 5 || !colon[1] ||
+	    strspn(colon + 1, "0123456789") != strlen(colon + 1))
+		return ck_fail(err, -EINVAL, "\"%.200s\" is neither host:port nor unix:///path",
+			       target);
+	size_t len = (size_t)(colon - target);
+	if (len > 2 && target[0] == '[' && colon[-1] == ']') {
+		target++;
+		len -= 2;
+	}
+	if (len == 0 || len >= sizeof host)
+		return ck_fail(err, -EINVAL, "\"%.200s\" names no host", target);
+	snprintf(host, sizeof host, "%.*s", (int)len, target);
+	int rc = resolve(host, colon + 1, deadline_ms, &found, err);
+	if (rc < 0)
+		return rc;
+	for (struct addrinfo *a = found; a && fd < 0; a = a->ai_next)
+		fd = connect_to(a->ai_addr, a->ai_addrlen, deadline_ms);
+	freeaddrinfo(found);
+	return fd < 0 ? ck_fail(err, fd, "cannot connect to %s: %s", target, strerror(-fd)) : fd;
+}
+
+int ck_dial(const char *target, uint64_t deadline_ms, struct ck_err *err)
+{
+	static const char *const schemes[] = { "http://", "tcp://", "dns:///" };
+
+	if (strncmp(target, "unix://", 7) == 0)
+		return dial_unix(target + 7, deadline_ms, err);
+	if (strncmp(target, "unix:", 5) == 0)
+		return dial_unix(target + 5, deadline_ms, err);
+	for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++)
+		if (strncmp(target, schemes[i], strlen(schemes[i])) == 0)
+			target += strlen(schemes[i]);
+	return dial_tcp(target, deadline_ms, err);
+}
