@@ -40,46 +40,59 @@ static void store_freep(struct store **s)
 	store_free(*s);
 }
 
+/* Reads the document that D names, an index into DOC, else the manifest. */
+static int read_next(struct store *s, const struct ck_descriptor *d, struct ck_buf *doc,
+		     struct ck_err *err)
+{
+	free(s->media_type);
+	s->media_type = strdup(d->media_type);
+	if (!s->media_type)
+		return ck_nomem(err, "opening an image");
+	ck_buf_free(doc);
+	bool index = ck_media_is_index(d->media_type);
+	int rc = ck_layout_doc(&s->layout, d, index ? doc : &s->manifest, err);
+	return rc < 0 ? ck_wrap(err, "%s %s", index ? "index" : "manifest", d->digest_str) : 0;
+}
+
 /* Walks from index.json through nested indexes to the manifest. */
-static int find_in_index(struct store *s, const struct ck_reference *ref,
-			 const struct ck_platform *platform, struct ck_err *err)
+static int find_in_index(struct store *s, const struct ck_reference *ref, struct ck_wish wish,
+			 struct ck_err *err)
 {
 	CK_BUF doc = { 0 };
+	char what[96] = "index.json";
 	int rc = ck_layout_root(&s->layout, &doc, err);
-	char what[96] = "index.json", pin[CK_DIGEST_STR];
 
-	memcpy(pin, ref->pin, sizeof pin);
+	wish.layout = true;
+	wish.name = ref->name;
+	wish.pin = ref->pin;
 	for (int depth = 0; rc == 0; depth++) {
 		CK_AUTO(ck_json_freep) json_t *index = NULL;
 		struct ck_descriptor d;
 
 		rc = ck_manifest_list_parse(&index, doc.data, doc.len, s->media_type, err);
 		if (rc == 0)
-			rc = ck_pick(&d, index, depth == 0, depth == 0 ? ref->name : NULL, pin,
-				     platform, err);
+			rc = ck_pick(&d, index, &wish, err);
 		if (rc < 0)
 			return ck_wrap(err, "%s", what);
 		/* The pin names an image or a whole index: found, it binds all below. */
-		if (strcmp(d.digest_str, ref->pin) == 0)
-			pin[0] = 0;
+		if (strcmp(d.digest_str, wish.pin) == 0)
+			wish.pin = "";
 		bool more = ck_media_is_index(d.media_type);
 		if (more && depth == MAX_NESTED)
 			return ck_fail(err, -EBADMSG, "%s: indexes are nested more than %d deep",
 				       what, MAX_NESTED);
-		snprintf(what, sizeof what, "%s %s", more ? "index" : "manifest", d.digest_str);
-		free(s->media_type);
-		s->media_type = strdup(d.media_type);
-		if (!s->media_type)
-			return ck_nomem(err, "opening an image");
-		ck_buf_free(&doc);
-		rc = ck_layout_doc(&s->layout, &d, more ? &doc : &s->manifest, err);
+		rc = read_next(s, &d, &doc, err);
 		if (rc < 0)
-			return ck_wrap(err, "%s", what);
+			return rc;
+		if (!more && *wish.pin)
+			return ck_fail(err, -EBADMSG, "manifest %s is not the pinned %s",
+				       d.digest_str, wish.pin);
 		if (!more)
-			break;
+			return 0;
+		snprintf(what, sizeof what, "index %s", d.digest_str);
+		wish.layout = false;
+		wish.name = NULL;
 	}
-	if (rc == 0 && pin[0])
-		return ck_fail(err, -EBADMSG, "%s is not the pinned %s", what, pin);
 	return rc;
 }
 
@@ -166,15 +179,19 @@ static int open_store(struct store *s, const struct ck_reference *ref, const cha
 	if (rc == 0)
 		rc = ck_layout_open(&s->layout, ref->transport, ref->dir, err);
 	if (rc == 0)
-		rc = ref->transport == CK_TRANSPORT_DIR ? find_in_dir(s, ref, err)
-							: find_in_index(s, ref, &want, err);
+		rc = ref->transport == CK_TRANSPORT_DIR
+			 ? find_in_dir(s, ref, err)
+			 : find_in_index(s, ref,
+					 (struct ck_wish){ .platform = &want, .strict = platform },
+					 err);
 	if (rc == 0)
 		rc = read_documents(s, &is, err);
 	if (rc < 0)
 		return rc;
 	/* An image for another machine can be looked at, unless this one was asked for. */
 	if (platform && s->pub.platform[0] && ck_platform_rank(&want, &is) < 0)
-		return ck_fail(err, -EINVAL, "it is for %s, not for %s", s->pub.platform, platform);
+		return ck_fail(err, -EINVAL, "its platform is %s, not %s", s->pub.platform,
+			       platform);
 	return 0;
 }
 

@@ -67,8 +67,7 @@ static int check_oci_version(const struct ck_buf *text, struct ck_err *err)
 	return 0;
 }
 
-/* The file that says the version is read when there is one: tools that write layouts
- * by hand forget it, and nothing depends on it. */
+/* A layout must say that it is one; skopeo's directories need not. */
 static int check_version(const struct ck_layout *l, struct ck_err *err)
 {
 	static const char dir_version[] = "Directory Transport Version: 1.";
@@ -76,7 +75,7 @@ static int check_version(const struct ck_layout *l, struct ck_err *err)
 	CK_BUF text = { 0 };
 	int rc = read_file(l, oci ? "oci-layout" : "version", 4096, &text, err);
 
-	if (rc == -ENOENT)
+	if (rc == -ENOENT && !oci)
 		return 0;
 	if (rc < 0)
 		return rc;

@@ -145,28 +145,37 @@ static int pick_named(struct choice *c, const char *name, struct ck_err *err)
 	return 0;
 }
 
-static int pick_entry(struct choice *c, bool layout, const char *name, const char *pin,
-		      const struct ck_platform *want, const json_t **out, struct ck_err *err)
+/* Whether the only image there is must not be questioned further. */
+static bool settled(const struct choice *c, const struct ck_wish *w)
 {
-	if (name) {
-		int rc = pick_named(c, name, err);
+	if (!all_the_same(c))
+		return false;
+	if (strcmp(digest_of(c->entries[0]), w->pin) == 0)
+		return true;
+	/* In a layout a single image is what was asked for; in an index it still has to
+	 * suit the machine, unless it does not say. */
+	return (w->layout && !w->strict) ||
+	       !json_is_object(json_object_get(c->entries[0], "platform"));
+}
+
+static int pick_entry(struct choice *c, const struct ck_wish *w, const json_t **out,
+		      struct ck_err *err)
+{
+	if (w->name) {
+		int rc = pick_named(c, w->name, err);
 		if (rc < 0)
 			return rc;
 	}
-	if (*pin)
-		keep(c, digest_of, pin, true);
+	if (*w->pin)
+		keep(c, digest_of, w->pin, true);
 	if (c->n == 0)
 		return ck_fail(err, -EINVAL, "there is no image in it");
-	/* In a layout a single image is what was asked for; in an index it still has to
-	 * suit the machine, unless it does not say. */
-	if (all_the_same(c) &&
-	    (layout || !json_is_object(json_object_get(c->entries[0], "platform")) ||
-	     strcmp(digest_of(c->entries[0]), pin) == 0)) {
+	if (settled(c, w)) {
 		*out = c->entries[0];
 		return 0;
 	}
-	if (!layout || by_platform(c, name))
-		return pick_platform(c, want, out, err);
+	if (!w->layout || all_the_same(c) || by_platform(c, w->name))
+		return pick_platform(c, w->platform, out, err);
 	CK_BUF names = { 0 };
 	int rc = list_names(&names, c, err);
 	if (rc < 0)
@@ -176,8 +185,8 @@ static int pick_entry(struct choice *c, bool layout, const char *name, const cha
 		       ck_buf_str(&names));
 }
 
-int ck_pick(struct ck_descriptor *out, const json_t *index, bool layout, const char *name,
-	    const char *pin, const struct ck_platform *platform, struct ck_err *err)
+int ck_pick(struct ck_descriptor *out, const json_t *index, const struct ck_wish *asked,
+	    struct ck_err *err)
 {
 	const json_t *manifests = json_object_get(index, "manifests"), *picked = NULL;
 	size_t n = json_array_size(manifests);
@@ -188,6 +197,6 @@ int ck_pick(struct ck_descriptor *out, const json_t *index, bool layout, const c
 	for (size_t i = 0; i < n; i++)
 		if (is_image(json_array_get(manifests, i)))
 			c.entries[c.n++] = json_array_get(manifests, i);
-	int rc = pick_entry(&c, layout, name, pin, platform, &picked, err);
+	int rc = pick_entry(&c, asked, &picked, err);
 	return rc < 0 ? rc : ck_descriptor_read(out, picked, err);
 }

@@ -38,20 +38,23 @@ static void fuzz_manifest(const void *p, size_t len)
 static void fuzz_index(const void *p, size_t len, bool layout)
 {
 	static const struct ck_platform want = { "linux", "amd64", "" };
+	struct ck_wish wish = { .layout = layout, .pin = "", .platform = &want };
 	struct ck_descriptor d;
 	struct ck_err err = { 0 };
 	json_t *index;
 
 	if (ck_manifest_list_parse(&index, p, len, NULL, &err) < 0)
 		return;
-	if (ck_pick(&d, index, layout, NULL, "", &want, &err) == 0) {
+	if (ck_pick(&d, index, &wish, &err) == 0) {
 		check_descriptor(&d);
 		if (!ck_media_is_index(d.media_type) && !ck_media_is_manifest(d.media_type))
 			abort();
 	} else if (err.code >= 0 || !err.msg[0]) {
 		abort();
 	}
-	if (ck_pick(&d, index, layout, "latest", "", &want, &err) == 0)
+	wish.name = "latest";
+	wish.strict = true;
+	if (ck_pick(&d, index, &wish, &err) == 0)
 		check_descriptor(&d);
 	json_decref(index);
 }

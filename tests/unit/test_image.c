@@ -244,7 +244,7 @@ static void refuses_another_platform(void **state)
 
 	one_image(f, GOOD_MANIFEST);
 	expect_refused(f, "asked for", "", "linux/arm64", -EINVAL,
-		       "it is for linux/amd64, not for");
+		       "its platform is linux/amd64, not linux/arm64");
 }
 
 static void bounds_nested_indexes(void **state)
@@ -509,6 +509,31 @@ static void checks_the_length_of_blobs(void **state)
 	ck_image_close(img);
 }
 
+static void demands_the_platform_asked_for(void **state)
+{
+	struct fixture *f = *state;
+	struct tmpblob m = add_manifest(f, GOOD_MANIFEST);
+	struct ck_image *img;
+	struct ck_err err;
+
+	write_index(f, tmplayout_fmt("{\"schemaVersion\":2,\"manifests\":[{%s,\"platform\":{"
+				     "\"os\":\"plan9\",\"architecture\":\"mips\"}}]}",
+				     tmplayout_descriptor(TMP_MANIFEST, &m)));
+	expect_refused(f, "the index says", "", "linux/amd64", -EINVAL, "only for: plan9/mips");
+	/* Not asked for, a single image is taken as it is. */
+	assert_int_equal(open_ref(f, "oci", "", NULL, &img, &err), 0);
+	ck_image_close(img);
+}
+
+static void refuses_what_is_no_layout(void **state)
+{
+	struct fixture *f = *state;
+
+	one_image(f, GOOD_MANIFEST);
+	assert_int_equal(unlink(tmplayout_fmt("%s/oci-layout", f->t.dir)), 0);
+	expect_refused(f, "no oci-layout", "", NULL, -ENOENT, "cannot open oci-layout");
+}
+
 static void refuses_layouts_of_the_future(void **state)
 {
 	struct fixture *f = *state;
@@ -628,6 +653,8 @@ int main(void)
 		IN_LAYOUT(refuses_hostile_indexes),
 		IN_LAYOUT(checks_what_it_reads),
 		IN_LAYOUT(checks_the_length_of_blobs),
+		IN_LAYOUT(demands_the_platform_asked_for),
+		IN_LAYOUT(refuses_what_is_no_layout),
 		IN_LAYOUT(refuses_layouts_of_the_future),
 		cmocka_unit_test(parses_references),
 		cmocka_unit_test(parses_platforms),

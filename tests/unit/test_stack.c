@@ -59,6 +59,7 @@ static int setup(void **state)
 
 	assert_non_null(f);
 	tmplayout_make(&f->t);
+	tmplayout_file(&f->t, "oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}", 30);
 	mk_tar(&f->tars[0], 1, N_FILES, FILE_LEN);
 	mk_tar(&f->tars[1], 2, N_FILES + 2, FILE_LEN / 2);
 	assert_works(ck_keyring_open(&f->keys, NULL, &err), &err);

@@ -116,9 +116,11 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 		rc = ck_session_image(&s, o, err);
 	if (rc < 0)
 		return rc;
-	note_pin(o->args[0]);
 	rc = ck_session_stack(&stack, &s, SIZE_MAX, o->view == CK_VIEW_ROOTFS, err);
-	return rc < 0 ? rc : serve(o, dir, stack, ready, err);
+	if (rc < 0)
+		return rc;
+	note_pin(o->args[0]);
+	return serve(o, dir, stack, ready, err);
 }
 
 /* In the child, forked before there was any thread or key. */

@@ -73,23 +73,34 @@ static int run(const struct ck_command *cmd, int argc, char **argv)
 	return tell(cmd, rc, &err);
 }
 
+/* The words that are no command. Returns -1 when WORD is none of them. */
+static int answer(const char *word)
+{
+	struct ck_err err = { 0 };
+
+	if (strcmp(word, "--version") == 0)
+		puts("cloakfs " CK_VERSION);
+	else if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 ||
+		 strcmp(word, "help") == 0)
+		print_help(stdout);
+	else
+		return -1;
+	return tell(NULL, ck_output_flush(&err), &err);
+}
+
 int main(int argc, char **argv)
 {
+	const char *word = argc > 1 ? argv[1] : "";
+
 	fill_stdio();
 	ck_log_init("cloakfs", CK_LOG_INFO);
 	(void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error with a message */
-	const char *word = argc > 1 ? argv[1] : "";
 	for (size_t i = 0; i < N_COMMANDS; i++)
 		if (strcmp(word, commands[i]->name) == 0)
 			return run(commands[i], argc - 1, argv + 1);
-	if (strcmp(word, "--version") == 0) {
-		puts("cloakfs " CK_VERSION);
-		return ck_output_flush(NULL) < 0;
-	}
-	if (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0) {
-		print_help(stdout);
-		return ck_output_flush(NULL) < 0;
-	}
+	int rc = answer(word);
+	if (rc >= 0)
+		return rc;
 	if (*word)
 		fprintf(stderr, "cloakfs: there is no command \"%s\"\n\n", word);
 	print_help(stderr);

@@ -167,7 +167,7 @@ int ck_options_parse(struct ck_options *out, const struct ck_command *cmd, int a
 
 void ck_options_help(const struct ck_command *cmd)
 {
-	printf("usage: cloakfs %s %s\n%s.\n\noptions:\n", cmd->name, cmd->synopsis, cmd->summary);
+	printf("usage: cloakfs %s %s\n\n%s\n\noptions:\n", cmd->name, cmd->synopsis, cmd->summary);
 	for (size_t i = 0; i < N_KNOWN; i++) {
 		const struct known *k = &known[i];
 		char left[40];
