@@ -238,6 +238,59 @@ static void picks_by_platform(void **state)
 	}
 }
 
+#define ON(arch) ",\"platform\":{\"os\":\"linux\",\"architecture\":\"" arch "\"}"
+#define NAMED(n) ",\"annotations\":{\"org.opencontainers.image.ref.name\":\"" n "\"}"
+
+/* An index of two manifests, with what follows each descriptor. */
+static const char *two(const struct tmpblob *a, const char *after_a, const struct tmpblob *b,
+		       const char *after_b)
+{
+	return tmplayout_fmt("{\"schemaVersion\":2,\"manifests\":[{%s%s},{%s%s}]}",
+			     tmplayout_descriptor(TMP_MANIFEST, a), after_a,
+			     tmplayout_descriptor(TMP_MANIFEST, b), after_b);
+}
+
+static void tells_names_from_platforms(void **state)
+{
+	struct fixture *f = *state;
+	struct tmpblob a = add_manifest(f, GOOD_MANIFEST), b = add_manifest(f, GOOD_MANIFEST " ");
+	struct ck_image *img;
+	struct ck_err err;
+
+	/* Two images, not one for two platforms. */
+	write_index(f, two(&a, ON("amd64") NAMED("one"), &b, ON("arm64") NAMED("two")));
+	expect_refused(f, "named for themselves", "", NULL, -EINVAL, "say which");
+	/* One name for both: one image. Of equals the first counts. */
+	write_index(f, two(&a, ON("amd64") NAMED("x"), &b, ON("amd64") NAMED("x")));
+	assert_int_equal(open_ref(f, "oci", ":x", "linux/amd64", &img, &err), 0);
+	assert_string_equal(img->manifest_digest, a.digest);
+	ck_image_close(img);
+	write_index(f, two(&a, NAMED("x"), &b, NAMED("x")));
+	expect_refused(f, "nothing tells them apart", ":x", NULL, -EINVAL, "several images");
+}
+
+static void looks_below_by_platform_alone(void **state)
+{
+	struct fixture *f = *state;
+	struct tmpblob a = add_manifest(f, GOOD_MANIFEST), b = add_manifest(f, GOOD_MANIFEST " ");
+	struct tmpblob index = tmplayout_text(&f->t, two(&a, ON("s390x"), &b, ON("amd64")));
+	const char *fmt = tmplayout_fmt("{\"schemaVersion\":2,\"manifests\":[{%s" NAMED("x") "}]}",
+					tmplayout_descriptor(TMP_INDEX, &index));
+	struct ck_image *img;
+	struct ck_err err;
+
+	/* The name is the layout's: the index below knows it not. */
+	write_index(f, fmt);
+	assert_int_equal(open_ref(f, "oci", ":x", "linux/amd64", &img, &err), 0);
+	assert_string_equal(img->manifest_digest, b.digest);
+	ck_image_close(img);
+	/* In an index a single image still has to suit. */
+	index = tmplayout_text(&f->t, two(&a, ON("none"), &a, ON("none")));
+	write_index(f, tmplayout_fmt("{\"schemaVersion\":2,\"manifests\":[{%s}]}",
+				     tmplayout_descriptor(TMP_INDEX, &index)));
+	expect_refused(f, "for another machine", "", NULL, -EINVAL, "only for: linux/none");
+}
+
 static void refuses_another_platform(void **state)
 {
 	struct fixture *f = *state;
@@ -645,6 +698,8 @@ int main(void)
 		IN_LAYOUT(opens_skopeos_dir),
 		IN_LAYOUT(picks_by_name),
 		IN_LAYOUT(picks_by_platform),
+		IN_LAYOUT(tells_names_from_platforms),
+		IN_LAYOUT(looks_below_by_platform_alone),
 		IN_LAYOUT(refuses_another_platform),
 		IN_LAYOUT(bounds_nested_indexes),
 		IN_LAYOUT(refuses_hostile_manifests),

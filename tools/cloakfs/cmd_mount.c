@@ -72,7 +72,8 @@ static void detach(void)
 		(void)close(null);
 }
 
-/* Says through READY that the mount is there. Errors: -EINTR when nobody waits. */
+/* Says through READY, which it closes, that the mount is there. Errors: -EINTR when nobody waits.
+ */
 static int report_ready(int ready, struct ck_err *err)
 {
 	if (ready < 0)
@@ -80,9 +81,9 @@ static int report_ready(int ready, struct ck_err *err)
 	/* From here on the mount outlives the command that made it. */
 	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	detach();
-	if (write(ready, "", 1) != 1)
-		return ck_fail(err, -EINTR, "interrupted while mounting");
-	return 0;
+	bool told = write(ready, "", 1) == 1;
+	(void)close(ready);
+	return told ? 0 : ck_fail(err, -EINTR, "interrupted while mounting");
 }
 
 static int serve(const struct ck_options *o, const char *dir, struct ck_stack *stack, int ready,
@@ -175,7 +176,7 @@ static int run(const struct ck_options *o, struct ck_err *err)
 	if (pid == 0) {
 		ck_closep(&reader);
 		reader = -1;
-		return child(o, dir, writer, self, err);
+		return child(o, dir, ck_take_fd(&writer), self, err);
 	}
 	ck_closep(&writer);
 	writer = -1;
