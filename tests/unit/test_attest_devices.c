@@ -2,6 +2,7 @@
  * tsm and sevguest: the kernel's interfaces played here. mkdtemp, rmdir and ioctl below
  * take the place of libc's, so that the code under test needs no seam.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/sev-guest.h>
@@ -11,8 +12,9 @@
 #include <unistd.h>
 
 #include "attest/evidence.h"
+
 #include "base/file.h"
-#include "tests/unit/lib/expect.h"
+#include "tests/unit/lib/unit.h"
 
 /* How the entry that mkdtemp makes behaves. */
 static struct {
@@ -162,7 +164,7 @@ static void tsm_reports(void **state)
 	(void)state;
 	reset();
 	CK_EVIDENCE plain = { 0 };
-	assert_ok(ask_tsm(base, &plain, &err), err);
+	assert_works(ask_tsm(base, &plain, &err), &err);
 	assert_ptr_equal(plain.tee, &ck_tee_snp);
 	assert_int_equal(plain.report.len, 1184);
 	assert_int_equal(plain.aux.len, 0);
@@ -171,19 +173,19 @@ static void tsm_reports(void **state)
 	reset();
 	tsm.aux_len = 4096;
 	CK_EVIDENCE with = { 0 };
-	assert_ok(ask_tsm(base, &with, &err), err);
+	assert_works(ask_tsm(base, &with, &err), &err);
 	assert_int_equal(with.aux.len, 4096);
 	/* Below an SVSM the level has to be asked for: one write more. */
 	reset();
 	tsm.privlevel_floor = "2\n";
 	tsm.generation = "2\n";
 	CK_EVIDENCE low = { 0 };
-	assert_ok(ask_tsm(base, &low, &err), err);
+	assert_works(ask_tsm(base, &low, &err), &err);
 	assert_string_equal(tsm.privlevel, "2");
 	reset();
 	tsm.privlevel_floor = "0\n";
 	CK_EVIDENCE zero = { 0 };
-	assert_ok(ask_tsm(base, &zero, &err), err);
+	assert_works(ask_tsm(base, &zero, &err), &err);
 	assert_string_equal(tsm.privlevel, "");
 	nothing_left();
 }
@@ -196,13 +198,13 @@ static void tsm_conflicts(void **state)
 	(void)state;
 	reset();
 	tsm.n_conflicts = 2; /* somebody wrote to our entry twice: a new entry each time */
-	assert_ok(ask_tsm(base, &e, &err), err);
+	assert_works(ask_tsm(base, &e, &err), &err);
 	assert_int_equal(tsm.n_entries, 3);
 	assert_int_equal(e.report.len, 1184);
 	reset();
 	tsm.generation = "2\n";
 	CK_EVIDENCE never = { 0 };
-	assert_fails(ask_tsm(base, &never, &err), -EAGAIN, err, "written by somebody else");
+	assert_fails(ask_tsm(base, &never, &err), -EAGAIN, &err, "written by somebody else");
 	assert_int_equal(tsm.n_entries, 5);
 	nothing_left();
 }
@@ -214,23 +216,23 @@ static void tsm_absent_or_broken(void **state)
 
 	(void)state;
 	reset();
-	assert_fails(ask_tsm(absent, &e, &err), -ENODEV, err, absent);
+	assert_fails(ask_tsm(absent, &e, &err), -ENODEV, &err, absent);
 	tsm.mkdir_errno = ENXIO; /* configfs without a driver */
-	assert_fails(ask_tsm(base, &e, &err), -ENODEV, err, "No such device or address");
+	assert_fails(ask_tsm(base, &e, &err), -ENODEV, &err, "No such device or address");
 	tsm.mkdir_errno = EACCES;
-	assert_fails(ask_tsm(base, &e, &err), -EACCES, err, "Permission denied");
+	assert_fails(ask_tsm(base, &e, &err), -EACCES, &err, "Permission denied");
 	reset();
 	tsm.provider = "tdx_guest\n";
-	assert_fails(ask_tsm(base, &e, &err), -ENODEV, err, "tdx_guest");
+	assert_fails(ask_tsm(base, &e, &err), -ENODEV, &err, "tdx_guest");
 	nothing_left();
 	reset();
 	tsm.generation = "x\n";
-	assert_fails(ask_tsm(base, &e, &err), -EBADMSG, err, "not a number");
+	assert_fails(ask_tsm(base, &e, &err), -EBADMSG, &err, "not a number");
 	reset();
 	tsm.report_len = 4096 * 4 + 0; /* as much as is allowed */
 	tsm.aux_len = 0;
 	tsm.provider = NULL;
-	assert_fails(ask_tsm(base, &e, &err), -ENOENT, err, "provider");
+	assert_fails(ask_tsm(base, &e, &err), -ENOENT, &err, "provider");
 	nothing_left();
 }
 
@@ -248,7 +250,7 @@ static void sevguest_reports(void **state)
 	(void)state;
 	reset();
 	CK_EVIDENCE e = { 0 };
-	assert_ok(ask_dev(device, &e, &err), err);
+	assert_works(ask_dev(device, &e, &err), &err);
 	assert_int_equal(dev.n_calls, 1);
 	assert_true(dev.last == SNP_GET_EXT_REPORT);
 	assert_memory_equal(dev.asked, data, 64);
@@ -260,7 +262,7 @@ static void sevguest_reports(void **state)
 	reset();
 	dev.fail_with[0] = ENOSPC;
 	CK_EVIDENCE bare = { 0 };
-	assert_ok(ask_dev(device, &bare, &err), err);
+	assert_works(ask_dev(device, &bare, &err), &err);
 	assert_true(dev.last == SNP_GET_REPORT);
 	assert_int_equal(bare.report.len, 1184);
 	assert_int_equal(bare.aux.len, 0);
@@ -269,7 +271,7 @@ static void sevguest_reports(void **state)
 	dev.fail_with[0] = EAGAIN;
 	dev.fail_with[1] = EINTR;
 	CK_EVIDENCE busy = { 0 };
-	assert_ok(ask_dev(device, &busy, &err), err);
+	assert_works(ask_dev(device, &busy, &err), &err);
 	assert_int_equal(dev.n_calls, 3);
 }
 
@@ -280,23 +282,23 @@ static void sevguest_failures(void **state)
 
 	(void)state;
 	reset();
-	assert_fails(ask_dev(absent, &e, &err), -ENODEV, err, absent);
+	assert_fails(ask_dev(absent, &e, &err), -ENODEV, &err, absent);
 	dev.fail_with[0] = EIO; /* never repeated: it could cost the guest its key */
-	assert_fails(ask_dev(device, &e, &err), -EIO, err, "firmware error 0x16, VMM error 0x1");
+	assert_fails(ask_dev(device, &e, &err), -EIO, &err, "firmware error 0x16, VMM error 0x1");
 	assert_int_equal(dev.n_calls, 1);
 	reset();
 	for (int i = 0; i < 8; i++)
 		dev.fail_with[i] = EAGAIN;
-	assert_fails(ask_dev(device, &e, &err), -EAGAIN, err, "refused a report");
+	assert_fails(ask_dev(device, &e, &err), -EAGAIN, &err, "refused a report");
 	assert_int_equal(dev.n_calls, 5);
 	reset();
 	dev.status = 0x16;
-	assert_fails(ask_dev(device, &e, &err), -EIO, err, "status 0x16");
+	assert_fails(ask_dev(device, &e, &err), -EIO, &err, "status 0x16");
 	reset();
 	dev.size = 4000 - 32 + 1;
-	assert_fails(ask_dev(device, &e, &err), -EBADMSG, err, "3969 bytes cannot be");
+	assert_fails(ask_dev(device, &e, &err), -EBADMSG, &err, "3969 bytes cannot be");
 	dev.size = UINT32_MAX;
-	assert_fails(ask_dev(device, &e, &err), -EBADMSG, err, "cannot be");
+	assert_fails(ask_dev(device, &e, &err), -EBADMSG, &err, "cannot be");
 	assert_int_equal(e.report.len, 0);
 }
 
@@ -311,26 +313,26 @@ static void which_is_asked(void **state)
 
 	(void)state;
 	reset();
-	assert_ok(ck_certsource_open(&certs, NULL, "http://127.0.0.1:1", &err), err);
+	assert_works(ck_certsource_open(&certs, NULL, "http://127.0.0.1:1", &err), &err);
 	/* Neither: both are named. */
-	assert_fails(ck_evidence_endorsed(&p, data, certs, &call, &tee, &out, &err), -ENODEV, err,
+	assert_fails(ck_evidence_endorsed(&p, data, certs, &call, &tee, &out, &err), -ENODEV, &err,
 		     "only to a confidential VM");
 	assert_non_null(strstr(err.msg, "absent is not there; cannot open"));
 	/* configfs-tsm is there: the device is not touched, even when that fails later
 	 * (a report of zeros has no version). */
 	p.tsm_dir = base;
 	p.sev_guest = device;
-	assert_fails(ck_evidence_endorsed(&p, data, certs, &call, &tee, &out, &err), -EBADMSG, err,
+	assert_fails(ck_evidence_endorsed(&p, data, certs, &call, &tee, &out, &err), -EBADMSG, &err,
 		     "version 0");
 	assert_int_equal(dev.n_calls, 0);
 	/* It is there but broken: no quiet change to the other. */
 	tsm.mkdir_errno = EACCES;
-	assert_fails(ck_evidence_endorsed(&p, data, certs, &call, &tee, &out, &err), -EACCES, err,
+	assert_fails(ck_evidence_endorsed(&p, data, certs, &call, &tee, &out, &err), -EACCES, &err,
 		     "configfs-tsm");
 	assert_int_equal(dev.n_calls, 0);
 	/* It is not there: the device. */
 	p.tsm_dir = absent;
-	assert_fails(ck_evidence_endorsed(&p, data, certs, &call, &tee, &out, &err), -EBADMSG, err,
+	assert_fails(ck_evidence_endorsed(&p, data, certs, &call, &tee, &out, &err), -EBADMSG, &err,
 		     "not about our report data");
 	assert_int_equal(dev.n_calls, 1);
 	assert_int_equal(out.len, 0);
