@@ -1,13 +1,14 @@
 /* certchain: the host's table is hostile bytes; THIM's answer is one unit. */
 #include "attest/certchain.h"
 
+#include <errno.h>
 #include <jansson.h>
 #include <openssl/pem.h>
 #include <stdlib.h>
 
 #include "base/json.h"
-#include "tests/unit/lib/expect.h"
 #include "tests/unit/lib/mint.h"
+#include "tests/unit/lib/unit.h"
 
 static const uint8_t vcek[16] = { 0x63, 0xda, 0x75, 0x8d, 0xe6, 0x64, 0x45, 0x64,
 				  0xad, 0xc5, 0xf4, 0xb9, 0x3b, 0xe8, 0xac, 0xcd };
@@ -95,13 +96,13 @@ static void tables(void **state)
 		CK_CERTCHAIN c = { 0 };
 		bool loaded = n & 4;
 		make_table(&t, loaded ? vlek : vcek, n & 1, n & 2);
-		assert_ok(ck_certchain_from_table(&c, t.data, t.len, loaded, &err), err);
+		assert_works(ck_certchain_from_table(&c, t.data, t.len, loaded, &err), &err);
 		assert_false(c.has_tcb);
 		expect_three(&c);
 		ck_certchain_free(&c);
 		/* A chip's key does not stand in for a loaded one, nor the other way. */
 		assert_fails(ck_certchain_from_table(&c, t.data, t.len, !loaded, &err), -ENODATA,
-			     err, "lacks a certificate");
+			     &err, "lacks a certificate");
 	}
 }
 
@@ -112,9 +113,9 @@ static void hostile_tables(void **state)
 	static const uint8_t pages[16384];
 
 	(void)state;
-	assert_fails(ck_certchain_from_table(&c, NULL, 0, false, &err), -ENODATA, err,
+	assert_fails(ck_certchain_from_table(&c, NULL, 0, false, &err), -ENODATA, &err,
 		     "gave no certificates");
-	assert_fails(ck_certchain_from_table(&c, pages, sizeof pages, false, &err), -ENODATA, err,
+	assert_fails(ck_certchain_from_table(&c, pages, sizeof pages, false, &err), -ENODATA, &err,
 		     "lacks a certificate");
 	static const struct {
 		size_t off, len;
@@ -132,25 +133,25 @@ static void hostile_tables(void **state)
 		CK_BUF t = { 0 };
 		put_entry(&t, vcek, rows[i].off, rows[i].len);
 		put_entry(&t, zero, 0, 0);
-		assert_fails(ck_certchain_from_table(&c, t.data, t.len, false, &err), -EBADMSG, err,
-			     rows[i].why);
+		assert_fails(ck_certchain_from_table(&c, t.data, t.len, false, &err), -EBADMSG,
+			     &err, rows[i].why);
 	}
 	for (size_t n = 1; n < 24 * 3; n++) { /* never a zero GUID */
 		uint8_t *ff = malloc(n);      /* exact size: ASan sees an over-read */
 		memset(ff, 0xff, n);
-		assert_fails(ck_certchain_from_table(&c, ff, n, false, &err), -EBADMSG, err,
+		assert_fails(ck_certchain_from_table(&c, ff, n, false, &err), -EBADMSG, &err,
 			     "has no end");
 		free(ff);
 	}
 	CK_BUF many = { 0 };
 	for (int i = 0; i < 100; i++)
 		put_entry(&many, ark, 0, 0);
-	assert_fails(ck_certchain_from_table(&c, many.data, many.len, false, &err), -EBADMSG, err,
+	assert_fails(ck_certchain_from_table(&c, many.data, many.len, false, &err), -EBADMSG, &err,
 		     "more than 32 entries");
 	CK_BUF t = { 0 };
 	make_table(&t, vcek, false, false);
 	t.data[4 * 24 + 2] ^= 0xff; /* the ARK's DER */
-	assert_fails(ck_certchain_from_table(&c, t.data, t.len, false, &err), -EBADMSG, err,
+	assert_fails(ck_certchain_from_table(&c, t.data, t.len, false, &err), -EBADMSG, &err,
 		     "no certificate");
 }
 
@@ -196,7 +197,7 @@ static void thim_answers(void **state)
 	CK_CERTCHAIN c = { 0 };
 
 	(void)state;
-	assert_ok(parse(&c, good, &err), err);
+	assert_works(parse(&c, good, &err), &err);
 	assert_true(c.has_tcb && c.tcb == 0x7308000000000003);
 	expect_three(&c);
 	ck_certchain_free(&c);
@@ -206,13 +207,13 @@ static void thim_answers(void **state)
 			json_object_set_new(j, rows[i].key, json_string(rows[i].value));
 		else
 			json_object_del(j, rows[i].key);
-		assert_fails(parse(&c, j, &err), -EBADMSG, err, rows[i].why);
+		assert_fails(parse(&c, j, &err), -EBADMSG, &err, rows[i].why);
 	}
 	CK_BUF many = { 0 };
 	for (int i = 0; i < 9; i++)
 		cert_bytes(&many, certs[1], true);
 	json_object_set_new(good, "certificateChain", json_string(ck_buf_str(&many)));
-	assert_fails(parse(&c, good, &err), -EBADMSG, err, "more than 8 certificates");
+	assert_fails(parse(&c, good, &err), -EBADMSG, &err, "more than 8 certificates");
 }
 
 static int setup(void **state)

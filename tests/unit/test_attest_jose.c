@@ -1,13 +1,14 @@
 /* jose: published vectors, and what a hostile token may try. */
 #include "attest/jose.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "attest/runtimekey.h"
 #include "base/json.h"
-#include "tests/unit/lib/expect.h"
 #include "tests/unit/lib/mint.h"
 #include "tests/unit/lib/sidecar_vector.h"
+#include "tests/unit/lib/unit.h"
 
 static const char *const rs256[] = { "RS256", NULL };
 static const char *const both[] = { "RS256", "PS256", NULL };
@@ -44,12 +45,12 @@ static void rfc7517_key_and_rfc7638_thumbprint(void **state)
 	struct ck_err err = { 0 };
 
 	(void)state;
-	assert_ok(ck_jwk_rsa(&key, jwk, &err), err);
+	assert_works(ck_jwk_rsa(&key, jwk, &err), &err);
 	assert_int_equal(EVP_PKEY_get_bits(key), 2048);
-	assert_ok(ck_jwk_numbers(key, &n, &e, &err), err);
+	assert_works(ck_jwk_numbers(key, &n, &e, &err), &err);
 	assert_string_equal(ck_buf_str(&n), example_n);
 	assert_string_equal(ck_buf_str(&e), "AQAB");
-	assert_ok(ck_jwk_thumbprint(kid, example_n, "AQAB", &err), err);
+	assert_works(ck_jwk_thumbprint(kid, example_n, "AQAB", &err), &err);
 	assert_string_equal(kid, "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs");
 }
 
@@ -62,26 +63,26 @@ static void rfc7515_a2(void **state)
 	char bad[sizeof a2_jws];
 
 	(void)state;
-	assert_ok(ck_jwk_rsa(&key, jwk, &err), err);
-	assert_ok(ck_jws_parse(&j, a2_jws, strlen(a2_jws), "t", &err), err);
-	assert_ok(ck_jws_verify(&j, key, rs256, &err), err);
+	assert_works(ck_jwk_rsa(&key, jwk, &err), &err);
+	assert_works(ck_jws_parse(&j, a2_jws, strlen(a2_jws), "t", &err), &err);
+	assert_works(ck_jws_verify(&j, key, rs256, &err), &err);
 	assert_string_equal(json_string_value(json_object_get(j.payload, "iss")), "joe");
 	assert_null(j.kid);
 	/* One bit of the payload ("iss":"joe" -> "iss":"jod"), then of the signature. */
 	ck_jws_free(&j);
 	memcpy(bad, a2_jws, sizeof bad);
 	bad[strchr(bad, '.') - bad + 15] = 'Q';
-	assert_ok(ck_jws_parse(&j, bad, strlen(bad), "t", &err), err);
-	assert_fails(ck_jws_verify(&j, key, rs256, &err), -EBADMSG, err, "not valid");
+	assert_works(ck_jws_parse(&j, bad, strlen(bad), "t", &err), &err);
+	assert_fails(ck_jws_verify(&j, key, rs256, &err), -EBADMSG, &err, "not valid");
 	ck_jws_free(&j);
 	memcpy(bad, a2_jws, sizeof bad);
 	bad[sizeof bad - 10] ^= 1;
-	assert_ok(ck_jws_parse(&j, bad, strlen(bad), "t", &err), err);
-	assert_fails(ck_jws_verify(&j, key, rs256, &err), -EBADMSG, err, "not valid");
+	assert_works(ck_jws_parse(&j, bad, strlen(bad), "t", &err), &err);
+	assert_fails(ck_jws_verify(&j, key, rs256, &err), -EBADMSG, &err, "not valid");
 	/* The right signature, another key. */
 	ck_jws_free(&j);
-	assert_ok(ck_jws_parse(&j, a2_jws, strlen(a2_jws), "t", &err), err);
-	assert_fails(ck_jws_verify(&j, mint_rsa(0), rs256, &err), -EBADMSG, err, "not valid");
+	assert_works(ck_jws_parse(&j, a2_jws, strlen(a2_jws), "t", &err), &err);
+	assert_fails(ck_jws_verify(&j, mint_rsa(0), rs256, &err), -EBADMSG, &err, "not valid");
 }
 
 static void hostile_text(void **state)
@@ -123,13 +124,13 @@ static void hostile_text(void **state)
 		size_t n = strlen(rows[i].text);
 		char *exact = malloc(n ? n : 1); /* no NUL behind it: ASan sees an over-read */
 		memcpy(exact, rows[i].text, n);
-		assert_fails(ck_jws_parse(&j, exact, n, "the token", &err), -EBADMSG, err,
+		assert_fails(ck_jws_parse(&j, exact, n, "the token", &err), -EBADMSG, &err,
 			     rows[i].says);
 		free(exact);
 	}
 	CK_JWS j = { 0 };
 	char *big = calloc(1, CK_JWS_MAX + 1);
-	assert_fails(ck_jws_parse(&j, big, CK_JWS_MAX + 1, "the token", &err), -EBADMSG, err,
+	assert_fails(ck_jws_parse(&j, big, CK_JWS_MAX + 1, "the token", &err), -EBADMSG, &err,
 		     "more than");
 	free(big);
 	for (size_t n = 0; n < sizeof a2_jws - 5; n++) { /* truncated anywhere */
@@ -159,7 +160,7 @@ static void algorithms(void **state)
 	for (size_t i = 0; i < N_OF(rows); i++) {
 		CK_AUTO(ck_freep) char *t = mint_jws(rows[i].alg, "k", NULL, payload, mint_rsa(1));
 		CK_JWS j = { 0 };
-		assert_ok(ck_jws_parse(&j, t, strlen(t), "t", &err), err);
+		assert_works(ck_jws_parse(&j, t, strlen(t), "t", &err), &err);
 		assert_string_equal(j.kid, "k");
 		if (ck_jws_verify(&j, mint_rsa(1), rows[i].accepted, &err) != rows[i].rc)
 			fail_msg("row %zu: %s", i, err.msg);
@@ -172,8 +173,8 @@ static void algorithms(void **state)
 		CK_JSON *extra = json_pack("{s:s}", "alg", lies[i]);
 		CK_AUTO(ck_freep) char *t = mint_jws("RS256", "k", extra, payload, mint_rsa(1));
 		CK_JWS j = { 0 };
-		assert_ok(ck_jws_parse(&j, t, strlen(t), "t", &err), err);
-		assert_fails(ck_jws_verify(&j, mint_rsa(1), both, &err), -EBADMSG, err,
+		assert_works(ck_jws_parse(&j, t, strlen(t), "t", &err), &err);
+		assert_fails(ck_jws_verify(&j, mint_rsa(1), both, &err), -EBADMSG, &err,
 			     "is not accepted");
 	}
 }
@@ -189,10 +190,10 @@ static void weak_keys(void **state)
 	struct ck_err err = { 0 };
 
 	(void)state;
-	assert_ok(ck_jws_parse(&j, t, strlen(t), "t", &err), err);
-	assert_fails(ck_jws_verify(&j, small, rs256, &err), -EBADMSG, err, "2048 bits");
-	assert_fails(ck_jws_verify(&j, ec, rs256, &err), -EBADMSG, err, "no RSA key");
-	assert_fails(ck_jwk_rsa(&key, small_jwk, &err), -EBADMSG, err, "1024 bits");
+	assert_works(ck_jws_parse(&j, t, strlen(t), "t", &err), &err);
+	assert_fails(ck_jws_verify(&j, small, rs256, &err), -EBADMSG, &err, "2048 bits");
+	assert_fails(ck_jws_verify(&j, ec, rs256, &err), -EBADMSG, &err, "no RSA key");
+	assert_fails(ck_jwk_rsa(&key, small_jwk, &err), -EBADMSG, &err, "1024 bits");
 	EVP_PKEY_free(small);
 	EVP_PKEY_free(ec);
 }
@@ -250,8 +251,8 @@ static void times(void **state)
 	(void)state;
 	for (size_t i = 0; i < N_OF(rows); i++) {
 		CK_JSON *j = NULL;
-		assert_ok(ck_json_parse(&j, rows[i].claims, strlen(rows[i].claims), "t", &err),
-			  err);
+		assert_works(ck_json_parse(&j, rows[i].claims, strlen(rows[i].claims), "t", &err),
+			     &err);
 		if (ck_jwt_times(j, 1000, &err) != rows[i].rc)
 			fail_msg("%s: %s", rows[i].why, err.msg);
 	}
@@ -268,17 +269,17 @@ static void runtime_data(void **state)
 
 	(void)state;
 	/* The published key gives the published hash: the bytes are the sidecar's own. */
-	assert_ok(ck_b64_decode(&der, CK_B64_STD, SIDECAR_KEY, strlen(SIDECAR_KEY), &err), err);
+	assert_works(ck_b64_decode(&der, CK_B64_STD, SIDECAR_KEY, strlen(SIDECAR_KEY), &err), &err);
 	const unsigned char *at = der.data;
 	k.pair = d2i_PrivateKey(EVP_PKEY_RSA, NULL, &at, (long)der.len);
 	assert_non_null(k.pair);
-	assert_ok(ck_runtime_key_describe(&k, &err), err);
+	assert_works(ck_runtime_key_describe(&k, &err), &err);
 	ck_hex(hex, k.report_data, 64);
 	assert_string_equal(hex, SIDECAR_RUNTIME_SHA256
 			    "0000000000000000000000000000000000000000000000000000000000000000");
 	/* A new one each time. */
-	assert_ok(ck_runtime_key_new(&a, &err), err);
-	assert_ok(ck_runtime_key_new(&b, &err), err);
+	assert_works(ck_runtime_key_new(&a, &err), &err);
+	assert_works(ck_runtime_key_new(&b, &err), &err);
 	assert_int_equal(EVP_PKEY_get_bits(a.pair), 2048);
 	assert_int_not_equal(EVP_PKEY_eq(a.pair, b.pair), 1);
 	assert_memory_not_equal(a.report_data, b.report_data, 64);

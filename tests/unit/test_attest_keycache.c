@@ -1,13 +1,14 @@
 /* keycache: one fetch for many callers, failures shared but forgotten. */
 #include "attest/keycache.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdatomic.h>
 
 #include "attest/jose.h"
-#include "tests/unit/lib/expect.h"
 #include "tests/unit/lib/mint.h"
+#include "tests/unit/lib/unit.h"
 
 enum { CALLERS = 16 };
 
@@ -88,7 +89,7 @@ static void many_callers_one_fetch(void **state)
 
 	(void)state;
 	service_init(&s, 0);
-	assert_ok(ck_keycache_open(&cache, &err), err);
+	assert_works(ck_keycache_open(&cache, &err), &err);
 	crowd(c, cache, &s);
 	for (int i = 0; i < CALLERS; i++) {
 		assert_int_equal(c[i].rc, 0);
@@ -96,7 +97,7 @@ static void many_callers_one_fetch(void **state)
 	}
 	assert_int_equal(atomic_load(&s.calls), 1);
 	/* Remembered: no fetch even later. */
-	assert_ok(ck_keycache_get(cache, "k", fetch, &s, &again, &err), err);
+	assert_works(ck_keycache_get(cache, "k", fetch, &s, &again, &err), &err);
 	assert_int_equal(atomic_load(&s.calls), 1);
 	/* A caller's reference outlives the cache. */
 	ck_keycache_close(cache);
@@ -116,16 +117,16 @@ static void failure_is_shared_and_forgotten(void **state)
 
 	(void)state;
 	service_init(&s, -EACCES);
-	assert_ok(ck_keycache_open(&cache, &err), err);
+	assert_works(ck_keycache_open(&cache, &err), &err);
 	crowd(c, cache, &s);
 	for (int i = 0; i < CALLERS; i++)
-		assert_fails(c[i].rc, -EACCES, c[i].err, "refused by the test");
+		assert_fails(c[i].rc, -EACCES, &c[i].err, "refused by the test");
 	/* A thread that came in late may have tried again on its own; never all of them. */
 	int calls = atomic_load(&s.calls);
 	assert_true(calls >= 1 && calls < CALLERS);
 	s.fail_with = 0;
 	sem_post(&s.go);
-	assert_ok(ck_keycache_get(cache, "k", fetch, &s, &key, &err), err);
+	assert_works(ck_keycache_get(cache, "k", fetch, &s, &key, &err), &err);
 	assert_int_equal(atomic_load(&s.calls), calls + 1);
 	ck_keycache_close(cache);
 }
@@ -140,7 +141,7 @@ static void keys_do_not_wait_for_each_other(void **state)
 	(void)state;
 	service_init(&slow, 0);
 	service_init(&quick, 0);
-	assert_ok(ck_keycache_open(&cache, &err), err);
+	assert_works(ck_keycache_open(&cache, &err), &err);
 	start(&c[0], cache, &slow, "slow");
 	sem_wait(&slow.begun); /* it holds no lock now, or the next would hang */
 	sem_post(&quick.go);

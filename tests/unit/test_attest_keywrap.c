@@ -1,15 +1,16 @@
 /* keywrap: RFC 5649's vectors, the sidecar's published blob, and damaged blobs. */
 #include "attest/keywrap.h"
 
+#include <errno.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
 #include <stdlib.h>
 
 #include "attest/jose.h"
 #include "base/text.h"
-#include "tests/unit/lib/expect.h"
 #include "tests/unit/lib/mint.h"
 #include "tests/unit/lib/sidecar_vector.h"
+#include "tests/unit/lib/unit.h"
 
 /* RFC 5649 section 6. */
 static const char kek_hex[] = "5840df6e29b02af1ab493b705bf16ea1ae8338f4dcc176a8";
@@ -33,7 +34,7 @@ static void rfc5649_vectors(void **state)
 		size_t n = strlen(rfc5649[i].wrapped) / 2, m = strlen(rfc5649[i].plain) / 2;
 		assert_true(ck_unhex(in, n, rfc5649[i].wrapped));
 		assert_true(ck_unhex(want, m, rfc5649[i].plain));
-		assert_ok(ck_kwp_unwrap(&out, kek, sizeof kek, in, n, &err), err);
+		assert_works(ck_kwp_unwrap(&out, kek, sizeof kek, in, n, &err), &err);
 		assert_int_equal(out.len, m);
 		assert_memory_equal(out.data, want, m);
 	}
@@ -51,14 +52,14 @@ static void damaged_kwp(void **state)
 	assert_true(ck_unhex(in, n, rfc5649[0].wrapped));
 	for (size_t bit = 0; bit < n * 8; bit += 3) {
 		in[bit / 8] ^= (uint8_t)(1 << bit % 8);
-		assert_fails(ck_kwp_unwrap(&out, kek, sizeof kek, in, n, &err), -EBADMSG, err,
+		assert_fails(ck_kwp_unwrap(&out, kek, sizeof kek, in, n, &err), -EBADMSG, &err,
 			     "cannot be unwrapped");
 		in[bit / 8] ^= (uint8_t)(1 << bit % 8);
 	}
 	for (size_t len = 0; len <= sizeof in; len++)
 		if (len != n)
 			assert_fails(ck_kwp_unwrap(&out, kek, sizeof kek, in, len, &err), -EBADMSG,
-				     err, "cannot be unwrapped");
+				     &err, "cannot be unwrapped");
 	kek[0] ^= 1;
 	assert_int_equal(ck_kwp_unwrap(&out, kek, sizeof kek, in, n, &err), -EBADMSG);
 	assert_int_equal(ck_kwp_unwrap(&out, kek, 23, in, n, &err), -EBADMSG);
@@ -86,9 +87,9 @@ static void published_blob(void **state)
 	struct ck_err err = { 0 };
 
 	(void)state;
-	assert_ok(ck_b64_decode(&blob, CK_B64_URL, SIDECAR_WRAPPED, strlen(SIDECAR_WRAPPED), &err),
-		  err);
-	assert_ok(ck_keywrap_open(&out, key, CK_ENC_SHA1, blob.data, blob.len, &err), err);
+	assert_works(
+	    ck_b64_decode(&blob, CK_B64_URL, SIDECAR_WRAPPED, strlen(SIDECAR_WRAPPED), &err), &err);
+	assert_works(ck_keywrap_open(&out, key, CK_ENC_SHA1, blob.data, blob.len, &err), &err);
 	assert_int_equal(out.len, 32);
 	ck_hex(hex, out.data, 32);
 	assert_string_equal(hex, SIDECAR_PLAIN);
@@ -99,7 +100,7 @@ static void published_blob(void **state)
 	assert_int_equal(
 	    ck_keywrap_open(&none, mint_rsa(0), CK_ENC_SHA1, blob.data, blob.len, &err), -EBADMSG);
 	assert_fails(ck_keywrap_open(&none, key, "MY_OWN_WRAP", blob.data, blob.len, &err), -EINVAL,
-		     err, "MY_OWN_WRAP");
+		     &err, "MY_OWN_WRAP");
 	/* Every length short of it; one too long. */
 	for (size_t n = 0; n < blob.len; n++)
 		assert_int_equal(ck_keywrap_open(&none, key, CK_ENC_SHA1, blob.data, n, &err),
@@ -144,10 +145,10 @@ static void round_trips(void **state)
 		CK_PKEY *key = NULL;
 		mint_pkcs8(&p8, mint_rsa(1));
 		mint_wrap(&blob, mint_rsa(0), EVP_get_digestbyname(rows[i].md), p8.data, p8.len);
-		assert_ok(
+		assert_works(
 		    ck_keywrap_open(&out, mint_rsa(0), rows[i].enc, blob.data, blob.len, &err),
-		    err);
-		assert_ok(ck_pkcs8_rsa(&key, out.data, out.len, &err), err);
+		    &err);
+		assert_works(ck_pkcs8_rsa(&key, out.data, out.len, &err), &err);
 		assert_int_equal(EVP_PKEY_eq(key, mint_rsa(1)), 1);
 	}
 }
@@ -164,7 +165,7 @@ static void bad_pkcs8(void **state)
 	(void)state;
 	mint_pkcs8(&p8, mint_rsa(1));
 	mint_pkcs8(&ec8, ec);
-	assert_fails(ck_pkcs8_rsa(&out, ec8.data, ec8.len, &err), -EBADMSG, err, "no RSA key");
+	assert_fails(ck_pkcs8_rsa(&out, ec8.data, ec8.len, &err), -EBADMSG, &err, "no RSA key");
 	assert_int_equal(ck_pkcs8_rsa(&out, p8.data, 0, &err), -EBADMSG);
 	for (size_t n = 1; n < p8.len; n += 7) {
 		uint8_t *exact = malloc(n);
@@ -177,7 +178,7 @@ static void bad_pkcs8(void **state)
 	assert_int_equal(ck_pkcs8_rsa(&out, longer.data, longer.len, &err), -EBADMSG);
 	/* The last byte belongs to the CRT coefficient: well-formed, not consistent. */
 	p8.data[p8.len - 1] ^= 2;
-	assert_fails(ck_pkcs8_rsa(&out, p8.data, p8.len, &err), -EBADMSG, err, "not consistent");
+	assert_fails(ck_pkcs8_rsa(&out, p8.data, p8.len, &err), -EBADMSG, &err, "not consistent");
 	assert_null(out);
 }
 

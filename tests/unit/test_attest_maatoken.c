@@ -1,12 +1,13 @@
 /* maatoken: a good token, and then each claim and each part of the signature wrong. */
 #include "attest/maatoken.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "attest/jose.h"
 #include "base/json.h"
-#include "tests/unit/lib/expect.h"
 #include "tests/unit/lib/mint.h"
+#include "tests/unit/lib/unit.h"
 
 enum { NOW = 1700000000 };
 
@@ -43,18 +44,18 @@ static void good(void **state)
 	struct ck_err err = { 0 };
 
 	(void)state;
-	assert_ok(check("RS256", "signer0", claims, mint_rsa(0), &err), err);
-	assert_ok(check("RS256", "signer1", claims, mint_rsa(1), &err), err);
+	assert_works(check("RS256", "signer0", claims, mint_rsa(0), &err), &err);
+	assert_works(check("RS256", "signer1", claims, mint_rsa(1), &err), &err);
 	/* Older versions of the service do not echo the nonce. */
 	json_object_del(claims, "nonce");
-	assert_ok(check("RS256", "signer0", claims, mint_rsa(0), &err), err);
+	assert_works(check("RS256", "signer0", claims, mint_rsa(0), &err), &err);
 	/* Upper-case hex is the same report data. */
 	char hex[129];
 	ck_hex(hex, runtime.report_data, 64);
 	for (char *c = hex; *c; c++)
 		*c = (char)(*c >= 'a' ? *c - 32 : *c);
 	json_object_set_new(claims, "x-ms-sevsnpvm-reportdata", json_string(hex));
-	assert_ok(check("RS256", "signer0", claims, mint_rsa(0), &err), err);
+	assert_works(check("RS256", "signer0", claims, mint_rsa(0), &err), &err);
 }
 
 static void signatures(void **state)
@@ -129,7 +130,7 @@ static void claims_wrong(void **state)
 					    json_loads(rows[i].value, JSON_DECODE_ANY, NULL));
 		else
 			json_object_del(c, rows[i].claim);
-		assert_fails(check("RS256", "signer0", c, mint_rsa(0), &err), -EBADMSG, err,
+		assert_fails(check("RS256", "signer0", c, mint_rsa(0), &err), -EBADMSG, &err,
 			     rows[i].says);
 	}
 }
@@ -143,17 +144,17 @@ static void runtime_keys(void **state)
 	(void)state;
 	/* One more beside ours: the HSM might wrap to it. */
 	json_array_append_new(list, mint_jwk(mint_rsa(3)));
-	assert_fails(check("RS256", "signer0", c, mint_rsa(0), &err), -EBADMSG, err,
+	assert_fails(check("RS256", "signer0", c, mint_rsa(0), &err), -EBADMSG, &err,
 		     "holds 2 keys");
 	json_array_remove(list, 0);
-	assert_fails(check("RS256", "signer0", c, mint_rsa(0), &err), -EBADMSG, err,
+	assert_fails(check("RS256", "signer0", c, mint_rsa(0), &err), -EBADMSG, &err,
 		     "another key than ours");
 	/* Ours, under the isolation claims of a vTPM token only. */
 	CK_JSON *d = good_claims();
 	json_object_set_new(d, "x-ms-isolation-tee",
 			    json_pack("{s:O}", "x-ms-runtime", json_object_get(d, "x-ms-runtime")));
 	json_object_del(d, "x-ms-runtime");
-	assert_fails(check("RS256", "signer0", d, mint_rsa(0), &err), -EBADMSG, err,
+	assert_fails(check("RS256", "signer0", d, mint_rsa(0), &err), -EBADMSG, &err,
 		     "\"x-ms-runtime\" is missing");
 }
 
@@ -178,7 +179,7 @@ static void hostile_keysets(void **state)
 	for (size_t i = 0; i < N_OF(sets); i++) {
 		CK_JSON *j = json_loads(sets[i], 0, NULL);
 		struct ck_err err = { 0 };
-		assert_fails(ck_maatoken_check(t, strlen(t), j, &expect, NOW, &err), -EBADMSG, err,
+		assert_fails(ck_maatoken_check(t, strlen(t), j, &expect, NOW, &err), -EBADMSG, &err,
 			     "not accepted");
 	}
 }

@@ -1,6 +1,7 @@
 /* released: a good answer of the HSM, and then each thing in it wrong. */
 #include "attest/released.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -8,8 +9,8 @@
 #include "attest/jose.h"
 #include "attest/keywrap.h"
 #include "base/json.h"
-#include "tests/unit/lib/expect.h"
 #include "tests/unit/lib/mint.h"
+#include "tests/unit/lib/unit.h"
 
 #define HOST "hsm1.managedhsm.azure.net"
 #define KEYS "https://" HOST "/keys/"
@@ -111,7 +112,7 @@ static void refused(const struct answer *a, const char *says)
 	EVP_PKEY *key = NULL;
 	struct ck_err err = { 0 };
 
-	assert_fails(open_it(a, &key, &err), -EBADMSG, err, says);
+	assert_fails(open_it(a, &key, &err), -EBADMSG, &err, says);
 	assert_null(key);
 }
 
@@ -128,14 +129,14 @@ static void accepted(void **state)
 	rows[3].kid = "https://HSM1.managedhsm.azure.net/keys/ImageKey000/0123";
 	for (size_t i = 0; i < N_OF(rows); i++) {
 		CK_PKEY *key = NULL;
-		assert_ok(open_it(&rows[i], &key, &err), err);
+		assert_works(open_it(&rows[i], &key, &err), &err);
 		assert_int_equal(EVP_PKEY_eq(key, mint_rsa(SECRET)), 1);
 	}
 	struct answer sha1 = good();
 	CK_PKEY *key = NULL;
 	sha1.enc = expect.enc = CK_ENC_SHA1;
 	sha1.md = EVP_sha1();
-	assert_ok(open_it(&sha1, &key, &err), err);
+	assert_works(open_it(&sha1, &key, &err), &err);
 	expect.enc = CK_ENC_SHA256;
 }
 
@@ -199,7 +200,7 @@ static void chains(void **state)
 		} else {
 			CK_PKEY *key = NULL;
 			struct ck_err err = { 0 };
-			assert_ok(open_it(&a, &key, &err), err);
+			assert_works(open_it(&a, &key, &err), &err);
 		}
 		X509_free(cert);
 	}
@@ -228,7 +229,7 @@ static void roots(void **state)
 	expect.ca_file = NULL; /* the system's roots do not know ours */
 	refused(&a, "not trusted");
 	expect.ca_file = "/nonexistent";
-	assert_fails(open_it(&a, &key, &err), -EINVAL, err, "/nonexistent");
+	assert_fails(open_it(&a, &key, &err), -EINVAL, &err, "/nonexistent");
 	expect.ca_file = own;
 }
 
@@ -265,7 +266,7 @@ static void requests(void **state)
 					      rows[i].enc, "nonce", rows[i].nonce));
 		CK_AUTO(ck_freep) char *jws = answer(&a, body);
 		assert_fails(ck_released_open(&key, jws, &expect, mint_rsa(RUNTIME), &err),
-			     -EBADMSG, err, rows[i].says);
+			     -EBADMSG, &err, rows[i].says);
 	}
 }
 
@@ -298,7 +299,7 @@ static void responses(void **state)
 	expect.kid = "imagekey000/0123456789ABCDEF0123456789abcdef";
 	CK_PKEY *key = NULL;
 	struct ck_err err = { 0 };
-	assert_ok(open_it(&a, &key, &err), err);
+	assert_works(open_it(&a, &key, &err), &err);
 	a.kid = KEYS "imagekey000"; /* must be confirmed */
 	refused(&a, "about key");
 	expect.kid = "imagekey000";

@@ -1,12 +1,13 @@
 /* snpreport: offsets by the ABI's table, and a signature made here. */
 #include "attest/snpreport.h"
 
+#include <errno.h>
 #include <openssl/ec.h>
 #include <stdlib.h>
 
 #include "base/buf.h"
-#include "tests/unit/lib/expect.h"
 #include "tests/unit/lib/mint.h"
+#include "tests/unit/lib/unit.h"
 
 static EVP_PKEY *p384;
 static X509 *leaf;
@@ -56,7 +57,7 @@ static void offsets(void **state)
 
 	(void)state;
 	make(b);
-	assert_ok(ck_snp_report_parse(&r, b, sizeof b, &err), err);
+	assert_works(ck_snp_report_parse(&r, b, sizeof b, &err), &err);
 	assert_int_equal(r.version, 3);
 	assert_true(r.policy == 0x30000);
 	assert_int_equal(r.vmpl, 2);
@@ -68,7 +69,7 @@ static void offsets(void **state)
 	assert_true(r.reported_tcb == 0x7308000000000003);
 	assert_false(r.vlek);
 	put_le(b + 0x48, 1 << 2, 4);
-	assert_ok(ck_snp_report_parse(&r, b, sizeof b, &err), err);
+	assert_works(ck_snp_report_parse(&r, b, sizeof b, &err), &err);
 	assert_true(r.vlek);
 }
 
@@ -80,11 +81,11 @@ static void lengths_and_versions(void **state)
 
 	(void)state;
 	make(b);
-	assert_fails(ck_snp_report_parse(&r, b, 0, &err), -EBADMSG, err, "1184 bytes");
-	assert_fails(ck_snp_report_parse(&r, b, 1183, &err), -EBADMSG, err, "1184 bytes");
-	assert_fails(ck_snp_report_parse(&r, b, 1185, &err), -EBADMSG, err, "1184 bytes");
+	assert_fails(ck_snp_report_parse(&r, b, 0, &err), -EBADMSG, &err, "1184 bytes");
+	assert_fails(ck_snp_report_parse(&r, b, 1183, &err), -EBADMSG, &err, "1184 bytes");
+	assert_fails(ck_snp_report_parse(&r, b, 1185, &err), -EBADMSG, &err, "1184 bytes");
 	put_le(b, 1, 4);
-	assert_fails(ck_snp_report_parse(&r, b, 1184, &err), -EBADMSG, err, "version 1");
+	assert_fails(ck_snp_report_parse(&r, b, 1184, &err), -EBADMSG, &err, "version 1");
 }
 
 static void refusals(void **state)
@@ -109,13 +110,13 @@ static void refusals(void **state)
 	(void)state;
 	memset(ours, 0x5a, sizeof ours);
 	make(b);
-	assert_ok(ck_snp_report_parse(&r, b, sizeof b, &err), err);
-	assert_ok(ck_snp_report_check(&r, ours, &err), err);
+	assert_works(ck_snp_report_parse(&r, b, sizeof b, &err), &err);
+	assert_works(ck_snp_report_check(&r, ours, &err), &err);
 	for (size_t i = 0; i < N_OF(rows); i++) {
 		make(b);
 		put_le(b + rows[i].off, rows[i].value, rows[i].nbytes);
-		assert_ok(ck_snp_report_parse(&r, b, sizeof b, &err), err);
-		assert_fails(ck_snp_report_check(&r, ours, &err), -EBADMSG, err, rows[i].why);
+		assert_works(ck_snp_report_parse(&r, b, sizeof b, &err), &err);
+		assert_fails(ck_snp_report_check(&r, ours, &err), -EBADMSG, &err, rows[i].why);
 	}
 }
 
@@ -128,18 +129,18 @@ static void signature(void **state)
 	(void)state;
 	make(b);
 	sign(b);
-	assert_ok(ck_snp_report_parse(&r, b, sizeof b, &err), err);
-	assert_ok(ck_snp_report_verify(&r, leaf, &err), err);
+	assert_works(ck_snp_report_parse(&r, b, sizeof b, &err), &err);
+	assert_works(ck_snp_report_verify(&r, leaf, &err), &err);
 	/* Every signed byte counts, the last before the signature too. */
 	static const size_t at[] = { 0, 0x30, 0x50, 0x90, 0x180, 0x29f, 0x2a0, 0x2a0 + 72 };
 	for (size_t i = 0; i < N_OF(at); i++) {
 		b[at[i]] ^= 1;
-		assert_fails(ck_snp_report_verify(&r, leaf, &err), -EBADMSG, err, "not signed by");
+		assert_fails(ck_snp_report_verify(&r, leaf, &err), -EBADMSG, &err, "not signed by");
 		b[at[i]] ^= 1;
 	}
-	assert_ok(ck_snp_report_verify(&r, leaf, &err), err);
+	assert_works(ck_snp_report_verify(&r, leaf, &err), &err);
 	memset(b + 0x2a0, 0, 512);
-	assert_fails(ck_snp_report_verify(&r, leaf, &err), -EBADMSG, err, "not signed by");
+	assert_fails(ck_snp_report_verify(&r, leaf, &err), -EBADMSG, &err, "not signed by");
 }
 
 static void other_keys(void **state)
@@ -156,10 +157,10 @@ static void other_keys(void **state)
 	(void)state;
 	make(b);
 	sign(b);
-	assert_ok(ck_snp_report_parse(&r, b, sizeof b, &err), err);
-	assert_fails(ck_snp_report_verify(&r, small, &err), -EBADMSG, err, "no P-384 key");
-	assert_fails(ck_snp_report_verify(&r, rsa, &err), -EBADMSG, err, "no P-384 key");
-	assert_fails(ck_snp_report_verify(&r, other, &err), -EBADMSG, err, "not signed by");
+	assert_works(ck_snp_report_parse(&r, b, sizeof b, &err), &err);
+	assert_fails(ck_snp_report_verify(&r, small, &err), -EBADMSG, &err, "no P-384 key");
+	assert_fails(ck_snp_report_verify(&r, rsa, &err), -EBADMSG, &err, "no P-384 key");
+	assert_fails(ck_snp_report_verify(&r, other, &err), -EBADMSG, &err, "not signed by");
 	X509_free(small);
 	X509_free(rsa);
 	X509_free(other);

@@ -31,4 +31,6 @@
 			fail_msg("failed with %d: %s", rc_, (err)->msg);                           \
 	} while (0)
 
+#define N_OF(a) (sizeof(a) / sizeof(a)[0])
+
 #endif
