@@ -86,6 +86,12 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(call objs,tests/unit/lib) $(LIB)
 # The one part of the program that a unit test links.
 $(BUILD)/unit/test_config: $(BUILD)/tools/cloakfs/config.o
 
+# A narrower pattern than the one above: tests of azsim's own parts.
+$(BUILD)/unit/test_azsim_%: $(BUILD)/tests/unit/test_azsim_%.o \
+			   $(filter-out %/main.o $(BUILD)/tools/azsim/cmd_%.o,$(call objs,tools/azsim)) $(LIB)
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $$(pkg-config --libs libmicrohttpd) -lcmocka
+
 $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(call objs,tests/fuzz/lib) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)

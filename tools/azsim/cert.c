@@ -6,6 +6,7 @@
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"

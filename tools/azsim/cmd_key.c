@@ -10,6 +10,7 @@
 #include "tools/azsim/aad.h"
 #include "tools/azsim/client.h"
 #include "tools/azsim/cmds.h"
+#include "tools/azsim/hsm.h"
 #include "tools/azsim/jose.h"
 #include "tools/azsim/keystore.h"
 
@@ -183,15 +184,15 @@ static int call_hsm(json_t **out, struct az_client *c, const struct key_opts *o,
 	int rc = az_pkey_load(&key, az_path(c->dir, "aad/token-key.pem").s, err);
 
 	if (rc == 0)
-		rc = az_aad_access_token(&token, key, "https://managedhsm.azure.net", time(NULL),
-					 300, err);
+		rc =
+		    az_aad_access_token(&token, key, az_hsm_resource(o->hsm), time(NULL), 300, err);
 	if (rc == 0)
 		rc = ck_buf_addf(&url, err, "https://%s/keys/%s%s?api-version=7.4", o->hsm, o->name,
 				 o->pem ? "" : "/create");
 	if (rc == 0)
 		rc = az_client_call(out, c, o->pem ? "PUT" : "POST", ck_buf_str(&url),
 				    ck_buf_str(&token), body, err);
-	return rc < 0 ? ck_wrap(err, "%s refused to make key %s", o->hsm, o->name) : 0;
+	return rc < 0 ? ck_wrap(err, "cannot make key %s at %s", o->name, o->hsm) : 0;
 }
 
 static int write_info(const struct key_opts *o, const json_t *bundle, const struct ck_buf *policy,

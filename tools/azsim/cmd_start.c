@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "tools/azsim/cmds.h"
 #include "tools/azsim/sim.h"
 
@@ -118,31 +119,39 @@ static int tell_ready(const char *config, void *arg, struct ck_err *err)
 	return 0;
 }
 
-static int to_log(const char *dir, struct ck_err *err)
+/* Leaves everything of the caller's behind but FD, which becomes 3: its working directory,
+ * its terminal, and whatever it had open and waits to see closed. */
+static int detach(char full[AZ_DIR_MAX + 1], const char *dir, int fd, struct ck_err *err)
 {
-	char full[AZ_DIR_MAX + 1];
 	int rc = az_dir_make(full, dir, err);
 
 	if (rc < 0)
 		return rc;
 	struct az_path p = az_path(full, "azsim.log");
-	CK_AUTO(ck_closep) int log = open(p.s, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-	CK_AUTO(ck_closep) int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int log = open(p.s, O_WRONLY | O_CREAT | O_APPEND, 0600);
+	int null = open("/dev/null", O_RDWR);
 	if (log < 0 || null < 0 || dup2(null, 0) < 0 || dup2(log, 1) < 0 || dup2(log, 2) < 0)
 		return ck_fail(err, -errno, "cannot open %s: %s", p.s, strerror(errno));
+	if (chdir("/") < 0 || (fd != 3 && dup2(fd, 3) < 0) || close_range(4, ~0U, 0) < 0 ||
+	    fcntl(3, F_SETFD, FD_CLOEXEC) < 0)
+		return ck_fail(err, -errno, "cannot leave the terminal: %s", strerror(errno));
 	return 0;
 }
 
-static int background(const struct az_sim_opts *o, int fd)
+static int background(struct az_sim_opts *o, int fd)
 {
+	char full[AZ_DIR_MAX + 1];
 	struct ck_err err = { 0 };
 
 	setsid();
-	if (to_log(o->dir, &err) == 0 && az_sim_run(o, tell_ready, &fd, &err) == 0)
+	if (detach(full, o->dir, fd, &err) < 0)
+		return tell(fd, '-', err.msg);
+	o->dir = full;
+	fd = 3;
+	if (az_sim_run(o, tell_ready, &fd, &err) == 0)
 		return 0;
-	if (fd >= 0)
-		(void)tell(fd, '-', err.msg);
-	return az_failed("run", &err);
+	ck_log(CK_LOG_ERROR, "%s", err.msg);
+	return fd < 0 ? 1 : tell(fd, '-', err.msg);
 }
 
 int az_cmd_start(int argc, char **argv)
@@ -157,7 +166,7 @@ int az_cmd_start(int argc, char **argv)
 	if (wrong)
 		return az_usage("start", wrong);
 	if (pipe2(pipe_fd, O_CLOEXEC) < 0)
-		return az_usage("start", "no pipe");
+		return az_usage("start", "there is no pipe to be had");
 	pid_t pid = fork();
 	if (pid == 0) {
 		close(pipe_fd[0]);

@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/json.h"
+#include "tools/azsim/hsm.h"
 
 static int add_chunk(const char *p, size_t nbytes, void *b)
 {
@@ -31,7 +32,7 @@ int az_config_write(struct ck_buf *out, const struct az_sim *s, struct ck_err *e
 		      "kms_endpoint", s->hsm[0].name, "attester_endpoint", s->maa[0].name,
 		      "evidence", "tsm_dir", az_path(s->dir, "tsm").s, "identity", "client_id",
 		      AZ_CLIENT_ID, "imds_url", imds, "authority_url", "https://" AZ_LOGIN_HOST,
-		      "hsm_resource", "https://managedhsm.azure.net", "ca_file",
+		      "hsm_resource", az_hsm_resource(s->hsm[0].name), "ca_file",
 		      az_path(s->dir, "ca.pem").s, "addresses", addresses);
 	if (!j || json_dump_callback(j, add_chunk, out, JSON_INDENT(2)) < 0)
 		return ck_nomem(err, "writing the configuration");

@@ -24,7 +24,7 @@ enum az_endpoint {
 	AZ_HSM_IMPORT,
 	AZ_HSM_GET,
 	AZ_HSM_RELEASE,		/* counts answers of 200 alone */
-	AZ_HSM_RELEASE_REFUSED, /* every other answer to a release; a counter only */
+	AZ_HSM_RELEASE_REFUSED, /* every other end of one; a counter only */
 	AZ_TSM_REPORT,
 	AZ_N_ENDPOINTS,
 	AZ_UNCOUNTED = AZ_N_ENDPOINTS,

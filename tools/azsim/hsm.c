@@ -42,20 +42,19 @@ void az_hsm_close(struct az_hsm_host *h)
 	X509_free(h->leaf);
 }
 
-static bool is_managed_hsm(const char *host)
+const char *az_hsm_resource(const char *host)
 {
 	size_t n = strlen(host), m = strlen(AZ_HSM_DOMAIN);
+	bool managed = n > m && strcmp(host + n - m, AZ_HSM_DOMAIN) == 0;
 
-	return n > m && strcmp(host + n - m, AZ_HSM_DOMAIN) == 0;
+	return managed ? "https://managedhsm.azure.net" : "https://vault.azure.net";
 }
 
 int az_hsm_admit(struct az_sim *s, const struct az_req *req, struct ck_err *err)
 {
 	static const char *const versions[] = { "7.3", "7.4", "7.5", "7.6", "2025-07-01", NULL };
-	const char *resource =
-	    is_managed_hsm(req->host) ? "https://managedhsm.azure.net" : "https://vault.azure.net";
-	int rc =
-	    az_aad_check_bearer(az_req_header(req, "Authorization"), s->aad_key, resource, err);
+	int rc = az_aad_check_bearer(az_req_header(req, "Authorization"), s->aad_key,
+				     az_hsm_resource(req->host), err);
 
 	return rc < 0 ? rc : az_req_api_version(req, versions, err);
 }

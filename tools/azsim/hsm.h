@@ -12,6 +12,9 @@ void az_hsm_close(struct az_hsm_host *h);
 /* Subject names of a release-signing certificate of HSM NAME; OUT[1] is written to STAR. */
 void az_hsm_names(const char *out[2], char star[260], const char *name);
 
+/* The audience of access tokens for the key store HOST. */
+const char *az_hsm_resource(const char *host);
+
 /* The caller may use this HSM: bearer token and api-version. Errors: -EPERM, -EINVAL. */
 CK_MUST_CHECK int az_hsm_admit(struct az_sim *s, const struct az_req *req, struct ck_err *err);
 

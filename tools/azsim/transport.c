@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#include "tools/azsim/hsm.h"
+
 /* More than any client should read: whether it stops is what AZ_OVERSIZE asks. */
 enum { OVERSIZE_LEN = 64 << 20 };
 
@@ -83,6 +85,16 @@ static void add_request_id(struct MHD_Response *r)
 	MHD_add_response_header(r, "x-ms-request-id", id);
 }
 
+/* Where a token for this key store is to be had (RFC 6750 section 3). */
+static void add_challenge(struct MHD_Response *r, const char *host)
+{
+	char text[256];
+
+	snprintf(text, sizeof text, "Bearer authorization=\"https://%s/%s\", resource=\"%s\"",
+		 AZ_LOGIN_HOST, AZ_TENANT, az_hsm_resource(host));
+	MHD_add_response_header(r, "WWW-Authenticate", text);
+}
+
 enum MHD_Result az_transport_send(const struct az_req *req, struct az_res *res)
 {
 	struct MHD_Response *r = body_of(req, res);
@@ -96,10 +108,7 @@ enum MHD_Result az_transport_send(const struct az_req *req, struct az_res *res)
 	if (req->site == AZ_SITE_MAA)
 		MHD_add_response_header(r, "x-ms-maa-service-version", "azsim");
 	if (req->site == AZ_SITE_HSM && res->status == 401)
-		MHD_add_response_header(r, "WWW-Authenticate",
-					"Bearer authorization=\"https://" AZ_LOGIN_HOST
-					"/" AZ_TENANT
-					"\", resource=\"https://managedhsm.azure.net\"");
+		add_challenge(r, req->host);
 	if (res->status == 429)
 		MHD_add_response_header(r, "Retry-After", "1");
 	enum MHD_Result ok = MHD_queue_response(req->conn, res->status, r);
