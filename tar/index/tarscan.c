@@ -20,8 +20,24 @@ struct scan {
 	ck_tar_pull_fn *pull;
 	void *ctx;
 	struct ck_err *err;
-	int pull_code; /* the pull's own error: it says more than libarchive's */
+	int pull_code;	   /* the pull's own error: it says more than libarchive's */
+	uint64_t pulled;   /* bytes of the stream so far */
+	uint64_t data_end; /* of the file data farthest back in the stream */
+	bool padded;	   /* the stream has ended, and its padding was given */
 };
+
+/*
+ * Some writers (umoci insert) leave out the end marks and even the padding of the last
+ * file, and every reader in Go takes that for an end. libarchive wants whole records:
+ * it gets the padding from here. Data that is missing is noticed in the end (scan_all).
+ */
+static size_t last_padding(struct scan *s)
+{
+	size_t n = s->padded ? 0 : (512 - s->pulled % 512) % 512;
+
+	s->padded = true;
+	return n;
+}
 
 static la_ssize_t on_read(struct archive *a, void *ctx, const void **out)
 {
@@ -34,8 +50,23 @@ static la_ssize_t on_read(struct archive *a, void *ctx, const void **out)
 		archive_set_error(a, EIO, "read failed");
 		return ARCHIVE_FATAL;
 	}
+	if (n == 0) {
+		static const uint8_t zeros[512];
+		*out = zeros;
+		return (la_ssize_t)last_padding(s);
+	}
+	s->pulled += n;
 	*out = p;
 	return (la_ssize_t)n;
+}
+
+static int add_extent(struct scan *s, const struct ck_extent *x)
+{
+	int rc = ck_index_add_extent(s->b, x, s->err); /* refuses sums that wrap */
+
+	if (rc == 0 && x->tar_off + x->len > s->data_end)
+		s->data_end = x->tar_off + x->len;
+	return rc;
 }
 
 static int add_extents(struct scan *s, struct archive_entry *e, uint64_t size)
@@ -44,7 +75,7 @@ static int add_extents(struct scan *s, struct archive_entry *e, uint64_t size)
 	struct ck_extent x = { .tar_off = (uint64_t)archive_filter_bytes(s->a, 0), .len = size };
 
 	if (archive_entry_sparse_reset(e) == 0)
-		return size ? ck_index_add_extent(s->b, &x, s->err) : 0;
+		return size ? add_extent(s, &x) : 0;
 	la_int64_t off, len;
 	while (archive_entry_sparse_next(e, &off, &len) == ARCHIVE_OK) {
 		if (off < 0 || len < 0 || (uint64_t)off > size ||
@@ -52,7 +83,7 @@ static int add_extents(struct scan *s, struct archive_entry *e, uint64_t size)
 			return ck_fail(s->err, -EBADMSG, "sparse map passes the end of the file");
 		x.file_off = (uint64_t)off;
 		x.len = (uint64_t)len;
-		int rc = x.len ? ck_index_add_extent(s->b, &x, s->err) : 0;
+		int rc = x.len ? add_extent(s, &x) : 0;
 		if (rc < 0)
 			return rc;
 		x.tar_off += x.len;
@@ -198,8 +229,13 @@ static int scan_all(struct scan *s)
 	}
 	if (s->pull_code < 0)
 		return s->pull_code;
-	if (r == ARCHIVE_EOF)
+	if (r == ARCHIVE_EOF && s->data_end <= s->pulled)
 		return 0;
+	if (r == ARCHIVE_EOF)
+		return ck_fail(s->err, -EBADMSG,
+			       "not a well-formed tar: truncated inside its last file (at offset "
+			       "%" PRIu64 " of %" PRIu64 ")",
+			       s->pulled, s->data_end);
 	if (archive_errno(s->a) == ENOMEM)
 		return ck_nomem(s->err, "reading a tar");
 	const char *why = archive_error_string(s->a);
