@@ -154,7 +154,8 @@ int ck_layout_blob(const struct ck_layout *l, const uint8_t digest[CK_SHA256_LEN
 	fd = -1;
 	if (ck_reader_len(r) != size)
 		return ck_fail(err, -EBADMSG,
-			       "its blob has %" PRIu64 " bytes, but the manifest says %" PRIu64,
+			       "the size of its blob is %" PRIu64
+			       " bytes, but the manifest says %" PRIu64,
 			       ck_reader_len(r), size);
 	*out = ck_take(r);
 	return 0;

@@ -539,7 +539,7 @@ static void checks_what_it_reads(void **state)
 	assert_int_equal(unlink(path), 0);
 	tmplayout_path(path, &f->t, &m);
 	assert_int_equal(truncate(path, 5), 0);
-	expect_refused(f, "a cut manifest", "", NULL, -EBADMSG, "has 5 bytes");
+	expect_refused(f, "a cut manifest", "", NULL, -EBADMSG, "its size is 5 bytes");
 }
 
 static void checks_the_length_of_blobs(void **state)
@@ -555,7 +555,8 @@ static void checks_the_length_of_blobs(void **state)
 	tmplayout_path(path, &f->t, &f->layer);
 	assert_int_equal(truncate(path, 10), 0);
 	assert_int_equal(ck_image_blob(img, 0, &blob, &err), -EBADMSG);
-	assert_non_null(strstr(err.msg, "its blob has 10 bytes, but the manifest says 11"));
+	assert_non_null(
+	    strstr(err.msg, "the size of its blob is 10 bytes, but the manifest says 11"));
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(ck_image_blob(img, 0, &blob, &err), -ENOENT);
 	assert_null(blob);
