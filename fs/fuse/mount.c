@@ -26,7 +26,9 @@ struct ck_mount {
 	char dir[PATH_MAX]; /* absolute, no symlinks */
 	struct ck_mounted at;
 	bool mounted;
-	int beacon; /* -1: none */
+	int beacon;	  /* -1: none */
+	sigset_t signals; /* that end the mount, and the one that nudges */
+	sigset_t mask;	  /* as it was before the mount was opened */
 };
 
 /* libfuse writes to stderr, which a daemon no longer has. */
@@ -175,6 +177,19 @@ static int open_mount(struct ck_mount *m, struct ck_stack *stack, enum ck_view v
 	return rc;
 }
 
+/* The signals that end a mount: those that the program was not told to ignore. */
+static void ending_signals(sigset_t *out)
+{
+	static const int all[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction now;
+
+	sigemptyset(out);
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		if (sigaction(all[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			sigaddset(out, all[i]);
+	sigaddset(out, SIGURG); /* see watch_signals */
+}
+
 int ck_mount_open(struct ck_mount **out, struct ck_stack *stack, enum ck_view view,
 		  const char *source, const char *dir, struct ck_err *err)
 {
@@ -183,6 +198,9 @@ int ck_mount_open(struct ck_mount **out, struct ck_stack *stack, enum ck_view vi
 	if (!m)
 		return ck_nomem(err, "mounting an image");
 	m->beacon = -1;
+	/* From here on a signal waits for ck_mount_run, and leaves no dead mount behind. */
+	ending_signals(&m->signals);
+	pthread_sigmask(SIG_BLOCK, &m->signals, &m->mask);
 	int rc = open_mount(m, stack, view, source, dir, err);
 	if (rc < 0)
 		ck_mount_close(m);
@@ -194,7 +212,6 @@ int ck_mount_open(struct ck_mount **out, struct ck_stack *stack, enum ck_view vi
 /* What the thread that waits for signals shares with the one that serves. */
 struct watch {
 	struct ck_mount *m;
-	sigset_t signals; /* that end the mount */
 	pthread_t server;
 	atomic_bool done;
 };
@@ -228,7 +245,7 @@ static void *watch_signals(void *arg)
 	int sig;
 
 	do {
-		if (sigwait(&w->signals, &sig) != 0)
+		if (sigwait(&w->m->signals, &sig) != 0)
 			return NULL;
 	} while (sig == SIGURG && !atomic_load(&w->done)); /* somebody else's */
 	if (atomic_load(&w->done))
@@ -241,18 +258,6 @@ static void *watch_signals(void *arg)
 		nanosleep(&pause, NULL);
 	}
 	return NULL;
-}
-
-/* The signals that end a mount: those that the program was not told to ignore. */
-static void ending_signals(sigset_t *out)
-{
-	static const int all[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction now;
-
-	sigemptyset(out);
-	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-		if (sigaction(all[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
-			sigaddset(out, all[i]);
 }
 
 static int serve(struct ck_mount *m, struct ck_err *err)
@@ -296,23 +301,25 @@ int ck_mount_run(struct ck_mount *m, struct ck_err *err)
 {
 	struct watch w = { .m = m, .server = pthread_self() };
 	struct sigaction nudged = { .sa_handler = on_nudge }, was;
-	const struct timespec now = { 0 };
-	sigset_t mask;
 
 	m->beacon = ck_beacon_light(m->at.dev_major, m->at.dev_minor);
 	if (m->beacon < 0)
 		ck_log(CK_LOG_WARNING, "cloakfs umount will not wait for this process: %s",
 		       strerror(-m->beacon));
-	ending_signals(&w.signals);
-	sigaddset(&w.signals, SIGURG);
 	sigaction(SIGURG, &nudged, &was);
-	pthread_sigmask(SIG_BLOCK, &w.signals, &mask);
 	int rc = serve_watched(m, &w, err);
-	while (sigtimedwait(&w.signals, NULL, &now) > 0) /* asked twice: it is done */
-		;
-	pthread_sigmask(SIG_SETMASK, &mask, NULL);
 	sigaction(SIGURG, &was, NULL);
 	return rc;
+}
+
+/* Signals that came too late to be handled have had what they wanted. */
+static void restore_signals(const struct ck_mount *m)
+{
+	const struct timespec now = { 0 };
+
+	while (sigtimedwait(&m->signals, NULL, &now) > 0)
+		;
+	pthread_sigmask(SIG_SETMASK, &m->mask, NULL);
 }
 
 void ck_mount_close(struct ck_mount *m)
@@ -328,5 +335,6 @@ void ck_mount_close(struct ck_mount *m)
 	}
 	ck_catalog_close(&m->ops.catalog);
 	ck_closep(&m->beacon);
+	restore_signals(m);
 	free(m);
 }

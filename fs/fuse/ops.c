@@ -2,13 +2,17 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/statvfs.h>
 
+#include "base/file.h"
 #include "base/log.h"
 
 /* Seconds; the kernel's clock does not reach further. */
 #define FOREVER 1e9
+
+enum { SAME_FAILURE_MS = 1000 };
 
 static struct ck_ops *ops_of(fuse_req_t req)
 {
@@ -129,12 +133,24 @@ static void on_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 	fuse_reply_open(req, fi);
 }
 
-static void log_failed_read(const struct ck_catalog *c, const struct ck_item *item, size_t nbytes,
+/* The kernel tries a failed read-ahead again as a read: told once is enough. */
+static bool told_lately(struct ck_ops *o, uint64_t id, uint64_t off)
+{
+	uint64_t now = ck_now_ms(), what = id * UINT64_C(0x9e3779b97f4a7c15) ^ off;
+
+	uint64_t before = atomic_exchange(&o->failed_ms, now);
+
+	return atomic_exchange(&o->failed_read, what) == what && now - before < SAME_FAILURE_MS;
+}
+
+static void log_failed_read(struct ck_ops *o, const struct ck_item *item, size_t nbytes,
 			    uint64_t off, const struct ck_err *err)
 {
 	char path[256];
 
-	ck_catalog_path(c, item, path, sizeof path);
+	if (told_lately(o, item->id, off))
+		return;
+	ck_catalog_path(&o->catalog, item, path, sizeof path);
 	ck_log(CK_LOG_ERROR, "layer %" PRIu32 ": read of %zu bytes at %" PRIu64 " of %s failed: %s",
 	       item->layer, nbytes, off, path, err->msg);
 }
@@ -164,7 +180,7 @@ static void on_read(fuse_req_t req, fuse_ino_t id, size_t nbytes, off_t off_sign
 		fuse_reply_buf(req, buf, nbytes);
 		return;
 	}
-	log_failed_read(&o->catalog, &item, nbytes, off, &err);
+	log_failed_read(o, &item, nbytes, off, &err);
 	fuse_reply_err(req, EIO);
 }
 

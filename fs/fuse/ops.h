@@ -19,8 +19,10 @@ enum { CK_MAX_IO = 1 << 20 }; /* bytes of one read or directory reply */
 
 struct ck_ops {
 	struct ck_catalog catalog;
-	pthread_key_t buffers;	  /* CK_MAX_IO bytes a thread */
-	bool no_open, no_opendir; /* the kernel does without these messages */
+	pthread_key_t buffers;	      /* CK_MAX_IO bytes a thread */
+	bool no_open, no_opendir;     /* the kernel does without these messages */
+	_Atomic uint64_t failed_read; /* the last one that was logged, and when */
+	_Atomic uint64_t failed_ms;
 };
 
 extern const struct fuse_lowlevel_ops ck_fuse_ops; /* user data: struct ck_ops */

@@ -120,6 +120,7 @@ static inline void stand_mount(struct stand *s, enum ck_view view, const char *s
 	char c;
 
 	assert_int_equal(pipe2(ready, O_CLOEXEC), 0);
+	fflush(NULL);
 	s->daemon = fork();
 	assert_true(s->daemon >= 0);
 	if (s->daemon == 0) {
@@ -137,7 +138,7 @@ static inline void stand_mount(struct stand *s, enum ck_view view, const char *s
 			_exit(2);
 		rc = ck_mount_run(m, &err);
 		ck_mount_close(m);
-		_exit(rc == 0 ? 0 : 3);
+		exit(rc == 0 ? 0 : 3); /* not _exit: sanitizers look back here */
 	}
 	close(ready[1]);
 	assert_int_equal(read(ready[0], &c, 1), 1);
@@ -151,6 +152,9 @@ static inline int stand_wait(struct stand *s)
 
 	assert_int_equal(waitpid(s->daemon, &status, 0), s->daemon);
 	s->daemon = 0;
+	CK_BUF log = { 0 };
+	if (ck_file_read(&log, s->log, NULL) == 0 && strstr(ck_buf_str(&log), "Sanitizer"))
+		fail_msg("the daemon: %s", ck_buf_str(&log));
 	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
