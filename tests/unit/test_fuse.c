@@ -310,6 +310,7 @@ static void test_sparse(void **state)
 	assert_int_equal(lseek(fd, HOLE_AT + 5, SEEK_DATA), HOLE_AT + 5);
 	assert_int_equal(lseek(fd, 0, SEEK_HOLE), 0);
 	assert_int_equal(lseek(fd, HOLE_AT + 5, SEEK_HOLE), HOLE_AT + DATA_LEN);
+	assert_int_equal(lseek(fd, HOLE_AT, SEEK_HOLE), HOLE_AT + DATA_LEN);
 	assert_int_equal(lseek(fd, HOLE_AT + DATA_LEN, SEEK_DATA), -1);
 	assert_int_equal(errno, ENXIO);
 	assert_int_equal(lseek(fd, SPARSE_LEN, SEEK_HOLE), -1);
