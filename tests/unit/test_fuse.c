@@ -370,6 +370,7 @@ static int read_at_random(uint64_t seed)
 {
 	int fd = open(stand_path(&root, "d/big"), O_RDONLY | O_CLOEXEC);
 	uint8_t *buf = malloc(200000);
+	int bad = 0;
 
 	for (int i = 0; i < 150; i++) {
 		size_t n = 1 + mk_random(&seed) % 200000, off = mk_random(&seed) % (BIG - n);
@@ -377,9 +378,11 @@ static int read_at_random(uint64_t seed)
 			posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 		if (pread(fd, buf, n, (off_t)off) != (ssize_t)n ||
 		    memcmp(buf, big.data + off, n) != 0)
-			return 1;
+			bad = 1;
 	}
-	return 0;
+	free(buf);
+	close(fd);
+	return bad;
 }
 
 static void test_many_readers(void **state)
