@@ -93,7 +93,8 @@ int main(int argc, char **argv)
 	const char *word = argc > 1 ? argv[1] : "";
 
 	fill_stdio();
-	ck_log_init("cloakfs", CK_LOG_INFO);
+	/* A command that a person runs says one thing; services say more. */
+	ck_log_init("cloakfs", CK_LOG_WARNING);
 	(void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error with a message */
 	for (size_t i = 0; i < N_COMMANDS; i++)
 		if (strcmp(word, commands[i]->name) == 0)
