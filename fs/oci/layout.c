@@ -130,8 +130,9 @@ int ck_layout_doc(const struct ck_layout *l, const struct ck_descriptor *d, stru
 	if (rc < 0)
 		return rc;
 	if (out->len != d->size)
-		return ck_fail(err, -EBADMSG, "it has %zu bytes, but its descriptor says %" PRIu64,
-			       out->len, d->size);
+		return ck_fail(err, -EBADMSG,
+			       "its size is %zu bytes, but its descriptor says %" PRIu64, out->len,
+			       d->size);
 	ck_sha256(digest, ck_buf_str(out), out->len);
 	if (memcmp(digest, d->digest, sizeof digest) != 0)
 		return ck_fail(err, -EBADMSG, "its bytes do not have that digest: it is damaged");

@@ -33,6 +33,7 @@ static int listen_until_signal(const struct ck_provider *p, const char *address,
 	CK_AUTO(ck_closep) int fd = signalfd(-1, &stop, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (fd < 0)
 		return ck_fail(err, -errno, "cannot wait for signals: %s", strerror(errno));
+	ck_log_init("cloakfs", CK_LOG_INFO);
 	return ck_provider_serve(p, address, fd, on_ready, NULL, err);
 }
 

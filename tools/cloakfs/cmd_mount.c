@@ -120,6 +120,7 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 	rc = ck_session_stack(&stack, &s, SIZE_MAX, o->view == CK_VIEW_ROOTFS, err);
 	if (rc < 0)
 		return rc;
+	ck_log_init("cloakfs", CK_LOG_INFO); /* a service from here on */
 	note_pin(o->args[0]);
 	return serve(o, dir, stack, ready, err);
 }
