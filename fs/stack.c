@@ -271,6 +271,8 @@ void ck_stack_stat(const struct ck_tree *tree, ck_ino ino, struct stat *out)
 		out->st_size = (off_t)e->size;
 		out->st_blocks = (blkcnt_t)(e->size / 512 + (e->size % 512 != 0));
 	} else if (S_ISLNK(e->mode)) {
+		/* Linux gives every link this mode, whatever a tar says. */
+		out->st_mode = S_IFLNK | 0777;
 		out->st_size = e->link.len;
 	} else if (S_ISCHR(e->mode) || S_ISBLK(e->mode)) {
 		out->st_rdev = makedev(e->rdev_major, e->rdev_minor);

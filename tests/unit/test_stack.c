@@ -249,7 +249,7 @@ static void tells_attributes(void **state)
 				     dev = { .mode = S_IFCHR | 0600,
 					     .rdev_major = 4095,
 					     .rdev_minor = 1048575 },
-				     link = { .mode = S_IFLNK | 0777, .link = { 0, 17 } };
+				     link = { .mode = S_IFLNK | 0644, .link = { 0, 17 } };
 	static const struct ck_node nodes[] = {
 		{ 0 },
 		{ .nlink = 2 },
@@ -279,6 +279,7 @@ static void tells_attributes(void **state)
 	assert_int_equal(minor(st.st_rdev), 1048575);
 	ck_stack_stat(&tree, 4, &st);
 	assert_int_equal(st.st_size, 17);
+	assert_int_equal(st.st_mode, S_IFLNK | 0777);
 }
 
 static int secrets(void **state)
