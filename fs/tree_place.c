@@ -97,7 +97,7 @@ static bool states_dir(const struct ck_merge *m, const char *path, size_t len)
 	}
 	const struct ck_entry *e = &m->x->entries[lo ? lo - 1 : 0];
 	return lo && e->path.len == len && memcmp(ck_merge_bytes(m, e->path), path, len) == 0 &&
-	       e->kind == CK_ENTRY_NODE && S_ISDIR(e->mode);
+	       S_ISDIR(e->mode);
 }
 
 /* Puts the text of the symlink DRAFT, found in *DIR, in front of the walk. */

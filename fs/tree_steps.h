@@ -62,7 +62,6 @@ static inline bool ck_steps_follow(struct ck_steps *s, const char *text, size_t 
 {
 	if (s->n_followed++ == CK_STEPS_LINKS)
 		return false;
-	(void)ck_steps_done(s); /* drops what is used up */
 	s->left[s->n].p = text;
 	s->left[s->n++].len = len;
 	return true;

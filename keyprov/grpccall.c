@@ -18,6 +18,7 @@ struct call {
 	int http_status;	     /* 0: none yet */
 	int grpc_status;	     /* -1: none yet */
 	char text[CK_GRPC_TEXT_MAX + 1];
+	bool http2; /* the peer sent a frame */
 	bool too_big, done;
 };
 
@@ -80,6 +81,13 @@ static int on_data(nghttp2_session *h2, uint8_t flags, int32_t id, const uint8_t
 	return 0;
 }
 
+static int on_frame(nghttp2_session *h2, const nghttp2_frame *f, void *ctx)
+{
+	(void)h2, (void)f;
+	((struct call *)ctx)->http2 = true;
+	return 0;
+}
+
 static int on_close(nghttp2_session *h2, int32_t id, uint32_t code, void *ctx)
 {
 	(void)h2, (void)id, (void)code;
@@ -110,6 +118,7 @@ static int start(struct call *c, const char *method, uint64_t deadline_ms, struc
 		return ck_nomem(err, "making a gRPC call");
 	nghttp2_session_callbacks_set_on_header_callback(cbs, on_header);
 	nghttp2_session_callbacks_set_on_data_chunk_recv_callback(cbs, on_data);
+	nghttp2_session_callbacks_set_on_frame_recv_callback(cbs, on_frame);
 	nghttp2_session_callbacks_set_on_stream_close_callback(cbs, on_close);
 	int rc = nghttp2_session_client_new3(&c->h2, cbs, c, NULL, ck_h2_mem());
 	nghttp2_session_callbacks_del(cbs);
@@ -161,8 +170,6 @@ static int receive(struct call *c, uint64_t deadline_ms, struct ck_err *err)
 	if (used < 0)
 		return ck_fail(err, -EPROTO, "its answer is not HTTP/2 (%s)",
 			       nghttp2_strerror((int)used));
-	if (!c->done && !nghttp2_session_want_read(c->h2))
-		return ck_fail(err, -EPROTO, "it ended the connection without an answer");
 	return 0;
 }
 
@@ -184,6 +191,8 @@ static int judge(const struct call *c, struct ck_buf *out, struct ck_err *err)
 {
 	if (c->too_big)
 		return ck_fail(err, -EFBIG, "its answer is above %d bytes", CK_GRPC_MESSAGE_MAX);
+	if (c->http_status == 0)
+		return ck_fail(err, -EPROTO, "it ended the call without an answer");
 	if (c->http_status != 200 && c->grpc_status < 0)
 		return ck_fail(err, -EPROTO, "it answered HTTP status %d, so it is no gRPC server",
 			       c->http_status);
@@ -202,7 +211,12 @@ static int run(struct call *c, const char *method, uint64_t deadline_ms, struct 
 
 	while (rc == 0 && !c->done) {
 		rc = send_all(c, deadline_ms, err);
-		if (rc == 0 && !c->done)
+		/* After a GOAWAY, the peer's or ours about what it sent, nothing comes. */
+		if (rc == 0 && !c->done && !nghttp2_session_want_read(c->h2))
+			rc = ck_fail(err, -EPROTO,
+				     c->http2 ? "it ended the connection without an answer"
+					      : "its answer is not HTTP/2");
+		else if (rc == 0 && !c->done)
 			rc = receive(c, deadline_ms, err);
 	}
 	return rc < 0 ? rc : judge(c, out, err);

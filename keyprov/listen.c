@@ -16,6 +16,7 @@
 #include <sys/un.h>
 
 #include "base/cleanup.h"
+#include "keyprov/dial.h"
 
 enum { BACKLOG = 64 };
 
@@ -167,7 +168,7 @@ static int open_tcp(struct ck_listener *out, const char *name, struct ck_err *er
 	const char *colon = strrchr(name, ':');
 	char host[256];
 
-	if (!colon || !colon[1])
+	if (!colon || !ck_dial_is_port(colon + 1))
 		return ck_fail(err, -EINVAL, "\"%.100s\" is neither unix:PATH nor HOST:PORT", name);
 	size_t len = (size_t)(colon - name);
 	bool bracketed = len > 2 && name[0] == '[' && name[len - 1] == ']';

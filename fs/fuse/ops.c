@@ -208,8 +208,6 @@ static size_t add_dirent(fuse_req_t req, bool plus, char *at, size_t room, const
 	fill_entry(c, item, &e);
 	if (!plus)
 		return fuse_add_direntry(req, at, room, name, &e.attr, (off_t)next);
-	if (strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-		e.ino = 0; /* no lookup of these */
 	return fuse_add_direntry_plus(req, at, room, name, &e, (off_t)next);
 }
 

@@ -29,7 +29,7 @@ mounts() { # TEXT [options]
 
 azure_start
 layout_new "$WORK/enc"
-printf 'file file data=hello\nend\n' | "$E2E/mktar" >"$WORK/layer.tar"
+printf 'file file data=hello\nfile other data=other\nend\n' | "$E2E/mktar" >"$WORK/layer.tar"
 layout_add "$WORK/enc" "$WORK/layer.tar" gzip
 layout_finish "$WORK/enc"
 layout_encrypt_layer "$WORK/enc" 0
@@ -41,7 +41,7 @@ pid=$(processes_here mount)
 is "$(ps -o pid= -p "$pid" | tr -d ' ')" "$(ps -o sid= -p "$pid" | tr -d ' ')" "it leads a session of its own"
 is "/dev/null /dev/null /dev/null" "$(readlink "/proc/$pid/fd/0" "/proc/$pid/fd/1" "/proc/$pid/fd/2" | xargs)" "and holds no terminal"
 is / "$(readlink "/proc/$pid/cwd")" "and no directory"
-fails_with "$MNT.*(busy|mounted)" "a second mount at the same place is refused" "$CLOAKFS" mount "$IMG" "$MNT"
+fails_with "mounted at $MNT" "a second mount at the same place is refused" "$CLOAKFS" mount "$IMG" "$MNT"
 is hello "$(cat "$MNT/file")" "and does not harm the first"
 fails_with "$WORK/nowhere.*No such" "a mount point that is not there" "$CLOAKFS" mount "$IMG" "$WORK/nowhere"
 fails_with "Not a directory|not a directory" "a mount point that is a file" "$CLOAKFS" mount "$IMG" "$WORK/layer.tar"
@@ -51,12 +51,12 @@ is 1 "$(processes_here mount | wc -l)" "failed mounts leave no process"
 start "$WORK/user.log" sh -c "exec 3<'$MNT/file'; echo open; exec sleep 1000"
 user=$!
 wait_until 5 test -s "$WORK/user.log"
-fails_with 'busy|in use' "umount of a mount in use is refused" "$CLOAKFS" umount "$MNT"
+fails_with 'are open' "umount of a mount in use is refused" "$CLOAKFS" umount "$MNT"
 is hello "$(cat "$MNT/file")" "and leaves it as it was"
 kill "$user"
 wait "$user" 2>/dev/null
 ok "cloakfs umount" "$CLOAKFS" umount "$MNT"
-is "" "$(mounts_here; processes_here mount)" "nothing is left when it returns"
+is "" "$(mounts_here | grep -F "$MNT"; processes_here mount)" "nothing is left when it returns"
 fails_with 'nothing|not .*mounted|no .*mount' "umount where nothing is mounted" "$CLOAKFS" umount "$MNT"
 
 mounts "mounts again at the same place"
@@ -86,7 +86,7 @@ done
 mounts "mounts to be killed"
 kill -9 "$(processes_here mount)"
 wait_until 5 no_processes_here mount
-matches 'not connected' "$(cat "$MNT/file" 2>&1)" "a killed daemon leaves a stale mount"
+matches 'not connected' "$(cat "$MNT/other" 2>&1)" "a killed daemon leaves a stale mount"
 fails_with 'cloakfs umount' "mounting over it says what to do" "$CLOAKFS" mount "$IMG" "$MNT"
 ok "cloakfs umount clears the stale mount" "$CLOAKFS" umount "$MNT"
 gone "nothing is left of it"

@@ -9,12 +9,10 @@ IMG=oci:$ENC:latest
 NAME_KEY=provider:attestation-agent
 
 # The one that asks has no configuration and no cloud of its own.
-asking() {
-	env -u CLOAKFS_CONFIG "$CLOAKFS" "$@"
-}
+ASK=(env -u CLOAKFS_CONFIG "$CLOAKFS")
 # reads TEXT KEY
 reads() {
-	if asking cat --key "$2" "$IMG" /app/config >"$WORK/out" 2>"$LOG"; then
+	if "${ASK[@]}" cat --key "$2" "$IMG" /app/config >"$WORK/out" 2>"$LOG"; then
 		is "good day" "$(sed -n 's/greeting=//p' "$WORK/out")" "$1"
 	else
 		fail "$1" "$(cat "$LOG")"
@@ -34,7 +32,7 @@ reads "gRPC over TCP, named alone" $NAME_KEY
 reads "gRPC over TCP, with a value" $NAME_KEY:aasp
 is 1 "$(counter hsm_release)" "the other provider needed one release for all of it"
 mkdir "$WORK/mnt"
-if env -u CLOAKFS_CONFIG timeout 60 "$CLOAKFS" mount --key $NAME_KEY "$IMG" "$WORK/mnt" >"$LOG" 2>&1; then
+if timeout 60 "${ASK[@]}" mount --key $NAME_KEY "$IMG" "$WORK/mnt" >"$LOG" 2>&1; then
 	is "good day" "$(sed -n 's/greeting=//p' "$WORK/mnt/app/config")" "a mount asks it too"
 	"$CLOAKFS" umount "$WORK/mnt"
 else
@@ -43,7 +41,7 @@ fi
 azure_set vmpl=3
 provider_stop
 provider_start "$PROVIDER"
-fails_with 'layer [0-9].*vmpl' "its refusal is passed on, claim and all" asking cat --key $NAME_KEY "$IMG" /app/config
+fails_with 'layer [0-9].*vmpl' "its refusal is passed on, claim and all" "${ASK[@]}" cat --key $NAME_KEY "$IMG" /app/config
 azure_set vmpl=0
 provider_stop
 provider_start "unix:$WORK/provider.sock"
@@ -57,31 +55,31 @@ reads "a command" $NAME_KEY
 is "" "$(processes_here keyprovider)" "no process of a command is left"
 
 # ---- ones that cannot be asked ----
-fails_with 'other' "a provider that the file does not name" asking cat --key provider:other "$IMG" /app/config
+fails_with 'other' "a provider that the file does not name" "${ASK[@]}" cat --key provider:other "$IMG" /app/config
 cp "$OCICRYPT_KEYPROVIDER_CONFIG" "$WORK/keep.json"
 echo '{"key-providers": ' >"$OCICRYPT_KEYPROVIDER_CONFIG"
-fails_with 'ocicrypt\.json' "a provider file that is no JSON" asking cat --key $NAME_KEY "$IMG" /app/config
+fails_with 'ocicrypt\.json' "a provider file that is no JSON" "${ASK[@]}" cat --key $NAME_KEY "$IMG" /app/config
 rm "$OCICRYPT_KEYPROVIDER_CONFIG"
-fails_with 'ocicrypt\.json' "a provider file that is not there" asking cat --key $NAME_KEY "$IMG" /app/config
+fails_with 'ocicrypt\.json' "a provider file that is not there" "${ASK[@]}" cat --key $NAME_KEY "$IMG" /app/config
 (
 	unset OCICRYPT_KEYPROVIDER_CONFIG
-	fails_with 'OCICRYPT_KEYPROVIDER_CONFIG' "no provider file at all" asking cat --key $NAME_KEY "$IMG" /app/config
+	fails_with 'OCICRYPT_KEYPROVIDER_CONFIG' "no provider file at all" "${ASK[@]}" cat --key $NAME_KEY "$IMG" /app/config
 ) >"$WORK/sub"
 if grep -q '^ok' "$WORK/sub"; then pass "no provider file at all"; else fail "no provider file at all" "$(cat "$WORK/sub")"; fi
 ocicrypt_cmd /bin/sh -c 'echo "the disk is on fire" >&2; exit 3'
-fails_with '3.*the disk is on fire|the disk is on fire.*3' "a command that fails: its words are passed on" asking cat --key $NAME_KEY "$IMG" /app/config
+fails_with '3.*the disk is on fire|the disk is on fire.*3' "a command that fails: its words are passed on" "${ASK[@]}" cat --key $NAME_KEY "$IMG" /app/config
 ocicrypt_cmd /bin/sh -c 'cat >/dev/null; echo "{}"'
-fails_with 'layer' "a command that answers nothing" asking cat --key $NAME_KEY "$IMG" /app/config
+fails_with 'layer' "a command that answers nothing" "${ASK[@]}" cat --key $NAME_KEY "$IMG" /app/config
 ocicrypt_cmd /bin/sh -c 'cat >/dev/null; echo nonsense'
-fails_with 'layer' "a command that answers nonsense" asking cat --key $NAME_KEY "$IMG" /app/config
+fails_with 'layer' "a command that answers nonsense" "${ASK[@]}" cat --key $NAME_KEY "$IMG" /app/config
 ocicrypt_cmd /bin/sh -c 'cat >/dev/null; exec cat /dev/zero'
-fails_with 'layer' "a command that never stops talking" asking cat --key $NAME_KEY "$IMG" /app/config
+fails_with 'layer' "a command that never stops talking" "${ASK[@]}" cat --key $NAME_KEY "$IMG" /app/config
 ocicrypt_cmd /nonexistent/program
-fails_with '/nonexistent/program' "a command that is not there" asking cat --key $NAME_KEY "$IMG" /app/config
+fails_with '/nonexistent/program' "a command that is not there" "${ASK[@]}" cat --key $NAME_KEY "$IMG" /app/config
 ocicrypt_grpc "127.0.0.1:$(free_port)"
-fails_with 'refused' "a port where nobody listens" asking cat --key $NAME_KEY "$IMG" /app/config
+fails_with 'refused' "a port where nobody listens" "${ASK[@]}" cat --key $NAME_KEY "$IMG" /app/config
 ocicrypt_grpc "unix:$WORK/nobody.sock"
-fails_with 'nobody\.sock' "a socket that is not there" asking cat --key $NAME_KEY "$IMG" /app/config
+fails_with 'nobody\.sock' "a socket that is not there" "${ASK[@]}" cat --key $NAME_KEY "$IMG" /app/config
 
 # ---- ones that say nothing: bounded time. All at once, since each takes its deadline. ----
 mount_asking() { # MODE CONFIG
@@ -119,7 +117,7 @@ is "" "$(processes_here mount)" "no process is left of any"
 openssl genrsa -out "$WORK/private.pem" 2048 2>/dev/null
 # shellcheck disable=SC2016
 ocicrypt_cmd /bin/sh -c 'tee "$1" | env CLOAKFS_CONFIG="$2" "$3" keyprovider --exec' sh "$WORK/asked" "$CLOAKFS_CONFIG" "$CLOAKFS"
-asking cat --key "$WORK/private.pem" --key $NAME_KEY "$IMG" /app/config >"$WORK/out" 2>"$LOG"
+"${ASK[@]}" cat --key "$WORK/private.pem" --key $NAME_KEY "$IMG" /app/config >"$WORK/out" 2>"$LOG"
 matches '"keyunwrap"' "$(cat "$WORK/asked" 2>/dev/null)" "the provider was asked"
 if grep -q "$(sed -n 3p "$WORK/private.pem" | cut -c1-40)" "$WORK/asked" ||
 	grep -q "$(base64 -w0 <"$WORK/private.pem" | cut -c60-100)" "$WORK/asked"; then

@@ -54,7 +54,7 @@ static void get_and_remove(const char *dir, const char *name, char *out, size_t 
 
 char *mkdtemp(char *path)
 {
-	static const char bytes[4096];
+	static const char bytes[32768];
 	size_t n = strlen(path);
 
 	if (tsm.mkdir_errno) {
@@ -229,8 +229,10 @@ static void tsm_absent_or_broken(void **state)
 	tsm.generation = "x\n";
 	assert_fails(ask_tsm(base, &e, &err), -EBADMSG, &err, "not a number");
 	reset();
-	tsm.report_len = 4096 * 4 + 0; /* as much as is allowed */
-	tsm.aux_len = 0;
+	tsm.report_len = CK_EVIDENCE_MAX + 1;
+	assert_fails(ask_tsm(base, &e, &err), -EFBIG, &err, "holds more than 16384 bytes");
+	nothing_left();
+	reset();
 	tsm.provider = NULL;
 	assert_fails(ask_tsm(base, &e, &err), -ENOENT, &err, "provider");
 	nothing_left();

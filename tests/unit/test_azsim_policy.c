@@ -42,6 +42,7 @@ static const struct row {
 	{ "the words of a refusal", "{\"claim\":\"vmpl\",\"equals\":\"0\"}",
 	  "policy wants vmpl = 0, token has 2" },
 	{ "a truth value written as a string", "{\"claim\":\"debug\",\"equals\":\"false\"}", NULL },
+	{ "a truth value in capitals", "{\"claim\":\"smt\",\"equals\":\"TRUE\"}", NULL },
 	{ "a truth value", "{\"claim\":\"debug\",\"equals\":false}", NULL },
 	{ "a truth value is no number", "{\"claim\":\"debug\",\"equals\":0}",
 	  "policy wants debug = 0, token has false" },

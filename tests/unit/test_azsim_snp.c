@@ -259,6 +259,11 @@ static void privlevel(void **state)
 	assert_int_equal(show(e, "privlevel_floor", &out), 0);
 	assert_string_equal(ck_buf_str(&out), "2\n");
 	assert_int_equal(store(e, "privlevel", "1", 1), -EINVAL);
+	/* A report that the host asked for says so, whatever level was written. */
+	assert_int_equal(az_knobs_set(&g.settings.knobs, "vmpl", "4294967295", NULL), 0);
+	assert_int_equal(store(e, "privlevel", "0", 1), 0);
+	assert_int_equal(show(e, "outblob", &out), 0);
+	assert_int_equal(out.data[AZ_SNP_VMPL + 3], 0xff);
 	assert_int_equal(az_knobs_set(&g.settings.knobs, "vmpl", "0", NULL), 0);
 	az_tsm_entry_unref(e);
 }

@@ -310,6 +310,7 @@ static void test_sparse(void **state)
 	assert_int_equal(lseek(fd, HOLE_AT + 5, SEEK_DATA), HOLE_AT + 5);
 	assert_int_equal(lseek(fd, 0, SEEK_HOLE), 0);
 	assert_int_equal(lseek(fd, HOLE_AT + 5, SEEK_HOLE), HOLE_AT + DATA_LEN);
+	assert_int_equal(lseek(fd, HOLE_AT, SEEK_HOLE), HOLE_AT + DATA_LEN);
 	assert_int_equal(lseek(fd, HOLE_AT + DATA_LEN, SEEK_DATA), -1);
 	assert_int_equal(errno, ENXIO);
 	assert_int_equal(lseek(fd, SPARSE_LEN, SEEK_HOLE), -1);
@@ -369,6 +370,7 @@ static int read_at_random(uint64_t seed)
 {
 	int fd = open(stand_path(&root, "d/big"), O_RDONLY | O_CLOEXEC);
 	uint8_t *buf = malloc(200000);
+	int bad = 0;
 
 	for (int i = 0; i < 150; i++) {
 		size_t n = 1 + mk_random(&seed) % 200000, off = mk_random(&seed) % (BIG - n);
@@ -376,9 +378,11 @@ static int read_at_random(uint64_t seed)
 			posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
 		if (pread(fd, buf, n, (off_t)off) != (ssize_t)n ||
 		    memcmp(buf, big.data + off, n) != 0)
-			return 1;
+			bad = 1;
 	}
-	return 0;
+	free(buf);
+	close(fd);
+	return bad;
 }
 
 static void test_many_readers(void **state)

@@ -700,6 +700,8 @@ static const struct {
 	{ "symlink loop among parents", "l a b\nl b a\nf a/x", NULL },
 	{ "\"..\" in a symlink goes up from where it led", "d a/b\nl s a/b\nl t s/..\nf t/x",
 	  "d /a - 3\nd /a/b 0.0 2\nf /a/x 0.3 1\nl /s 0.1 1\nl /t 0.2 1\n" },
+	{ "an entry below a symlink that replaces this very symlink", "l l .\nd l/l\nf l/y",
+	  "d /l 0.1 2\nf /l/y 0.2 1\n" },
 	{ "a directory over a symlink replaces it", "d d\nl l d\n--\nd l\nf l/x",
 	  "d /d 0.0 2\nd /l 1.0 2\nf /l/x 1.1 1\n" },
 	{ "a symlink over a directory removes what was below", "f d/x\nd e\n--\nl d e\nf d/y",
@@ -933,6 +935,7 @@ static void test_walk(void **state)
 		{ "/bin", true, "/usr/bin", 0 },
 		{ "/bin/", false, "/usr/bin", 0 },
 		{ "/bin/../bin/./env", false, "/usr/bin/env", 0 },
+		{ "/bin/../usr", false, NULL, -ENOENT },
 		{ "/../../bin/env", false, "/usr/bin/env", 0 },
 		{ "/esc/env", false, "/usr/bin/env", 0 },
 		{ "/none", true, NULL, -ENOENT },
@@ -966,6 +969,35 @@ static void test_walk(void **state)
 	ck_tree_path(b.tree, ino, cut, sizeof cut);
 	assert_string_equal(cut, "/usr/bi");
 	unbuild(&b);
+}
+
+/* Places in the tar with gaps, as an index from elsewhere may have them. */
+static void test_gaps(void **state)
+{
+	static struct text_stack s;
+	struct ck_err err = { 0 };
+	struct ck_tree *t = NULL;
+	struct ck_index x;
+	const struct ck_index *px = &x;
+
+	(void)state;
+	parse(&s, "f a\nl l a\nd a\nf a/x\nh b a/x");
+	build_index(&x, &s.layer[0]);
+	struct ck_entry *e = (struct ck_entry *)(uintptr_t)x.entries;
+	e[0].seq = 7; /* a, the file */
+	e[1].seq = UINT32_MAX - 2;
+	for (size_t i = 2; i < x.n_entries; i++)
+		e[i].seq = UINT32_MAX - 1; /* behind it, in the index's order */
+	assert_int_equal(ck_tree_build(&t, &px, 1, CK_WHITEOUTS_APPLY, &err), 0);
+	check_shape(t);
+	assert_int_equal(t->n_nodes, 4); /* root, a, a/x = b, l */
+	ck_tree_free(t);
+	for (size_t i = 0; i < x.n_entries; i++)
+		e[i].seq = 0;
+	assert_int_equal(ck_tree_build(&t, &px, 1, CK_WHITEOUTS_APPLY, &err), 0);
+	assert_int_equal(t->n_nodes, 4);
+	ck_tree_free(t);
+	ck_index_free(&x);
 }
 
 /* A path of 100,000 parts, and one directory of 1,000,000 names in no order. */
@@ -1019,6 +1051,7 @@ int main(void)
 		cmocka_unit_test(test_root_attributes),
 		cmocka_unit_test(test_refused),
 		cmocka_unit_test(test_walk),
+		cmocka_unit_test(test_gaps),
 		cmocka_unit_test(test_large),
 	};
 

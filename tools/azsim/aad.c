@@ -29,8 +29,8 @@ int az_aad_access_token(struct ck_buf *out, EVP_PKEY *key, const char *resource,
 {
 	CK_JSON *payload = json_pack("{s:s,s:s,s:I,s:I,s:I,s:s,s:s,s:s}", "aud", resource, "iss",
 				     TOKEN_ISSUER, "iat", (json_int_t)now, "nbf", (json_int_t)now,
-				     "exp", (json_int_t)(now + life_s), "appid", AZ_CLIENT_ID,
-				     "tid", AZ_TENANT, "ver", "1.0");
+				     "exp", (json_int_t)now + life_s, "appid", AZ_CLIENT_ID, "tid",
+				     AZ_TENANT, "ver", "1.0");
 
 	return sign(out, key, payload, err);
 }

@@ -14,67 +14,57 @@
 #include "tools/azsim/jose.h"
 #include "tools/azsim/keystore.h"
 
+enum { DEFAULT_BITS = 3072 };
+
 struct key_opts {
-	const char *state, *name, *policy, *pem, *info_dir, *hsm, *maa;
-	int size;
+	const char *state, *name, *policy, *pem, *info_dir, *hsm, *maa, *size;
 	bool not_exportable;
 };
 
-static const char *parse(struct key_opts *o, int argc, char **argv, bool import)
+/* Fills O from the options; false when one is unknown. */
+static bool read_options(struct key_opts *o, int argc, char **argv)
 {
+	enum { STATE, NAME, POLICY, PEM, INFO_DIR, HSM, MAA, SIZE, N_TEXTS, NOT_EXPORTABLE };
 	static const struct option options[] = {
-		{ "state", required_argument, NULL, 's' },
-		{ "name", required_argument, NULL, 'n' },
-		{ "policy", required_argument, NULL, 'p' },
-		{ "info-dir", required_argument, NULL, 'i' },
-		{ "hsm", required_argument, NULL, 'h' },
-		{ "maa", required_argument, NULL, 'm' },
-		{ "size", required_argument, NULL, 'b' },
-		{ "not-exportable", no_argument, NULL, 'x' },
-		{ "pem", required_argument, NULL, 'k' },
+		{ "state", required_argument, NULL, STATE },
+		{ "name", required_argument, NULL, NAME },
+		{ "policy", required_argument, NULL, POLICY },
+		{ "pem", required_argument, NULL, PEM },
+		{ "info-dir", required_argument, NULL, INFO_DIR },
+		{ "hsm", required_argument, NULL, HSM },
+		{ "maa", required_argument, NULL, MAA },
+		{ "size", required_argument, NULL, SIZE },
+		{ "not-exportable", no_argument, NULL, NOT_EXPORTABLE },
 		{ 0 },
 	};
+	const char **const texts[N_TEXTS] = { &o->state,    &o->name, &o->policy, &o->pem,
+					      &o->info_dir, &o->hsm,  &o->maa,	  &o->size };
 	int c;
 
-	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1)
-		switch (c) {
-		case 's':
-			o->state = optarg;
-			break;
-		case 'n':
-			o->name = optarg;
-			break;
-		case 'p':
-			o->policy = optarg;
-			break;
-		case 'i':
-			o->info_dir = optarg;
-			break;
-		case 'h':
-			o->hsm = optarg;
-			break;
-		case 'm':
-			o->maa = optarg;
-			break;
-		case 'b':
-			o->size = atoi(optarg);
-			break;
-		case 'x':
+	while ((c = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (c == NOT_EXPORTABLE)
 			o->not_exportable = true;
-			break;
-		case 'k':
-			o->pem = optarg;
-			break;
-		default:
-			return "unknown option";
-		}
+		else if (c < N_TEXTS)
+			*texts[c] = optarg;
+		else
+			return false;
+	}
+	return true;
+}
+
+/* What is wrong with the command line; NULL when nothing is. */
+static const char *parse(struct key_opts *o, int argc, char **argv, bool import)
+{
+	if (!read_options(o, argc, argv))
+		return "unknown option";
 	if (!o->state || !o->name || optind != argc)
 		return "--state DIR or --name KID is missing, or there is too much";
 	if (!az_key_name_ok(o->name))
 		return "the key's name is not of letters, digits and hyphens";
-	if (import ? !o->pem || o->size || o->not_exportable : o->pem != NULL)
-		return import ? "--pem FILE is missing, or an option is for key-create"
-			      : "--pem is for key-import";
+	if (import && !o->pem)
+		return "--pem FILE is missing";
+	if (import ? o->size || o->not_exportable : o->pem != NULL)
+		return "--pem is for key-import, --size and --not-exportable for key-create";
 	return NULL;
 }
 
@@ -158,8 +148,9 @@ static int make_body(json_t **out, const struct key_opts *o, const struct ck_buf
 	if (o->pem)
 		rc = import_body(out, o, err);
 	else
-		*out = json_pack("{s:s,s:i,s:[s,s,s,s]}", "kty", "RSA-HSM", "key_size", o->size,
-				 "key_ops", "wrapKey", "unwrapKey", "encrypt", "decrypt");
+		*out = json_pack("{s:s,s:i,s:[s,s,s,s]}", "kty", "RSA-HSM", "key_size",
+				 o->size ? atoi(o->size) : DEFAULT_BITS, "key_ops", "wrapKey",
+				 "unwrapKey", "encrypt", "decrypt");
 	if (rc < 0 || o->not_exportable)
 		return rc;
 	rc = ck_b64_encode(&data, CK_B64_URL, policy->data, policy->len, err);
@@ -265,8 +256,6 @@ int az_cmd_key_create(int argc, char **argv)
 
 	if (wrong)
 		return az_usage("key-create", wrong);
-	if (!o.size)
-		o.size = 3072;
 	return make_key(&o, &err) < 0 ? az_failed("key-create", &err) : 0;
 }
 

@@ -14,10 +14,10 @@
 struct az_path az_path(const char *dir, const char *fmt, ...)
 {
 	struct az_path p;
-	int n = snprintf(p.s, sizeof p.s, "%s/", dir);
 	va_list ap;
 
 	va_start(ap, fmt);
+	int n = snprintf(p.s, sizeof p.s, "%s/", dir);
 	vsnprintf(p.s + n, sizeof p.s - (size_t)n, fmt, ap);
 	va_end(ap);
 	return p;

@@ -167,7 +167,7 @@ int az_jws_sign(struct ck_buf *out, json_t *header, const json_t *payload, EVP_P
 		rc = rs256(&sig, text.data, text.len, key, err);
 	if (rc < 0)
 		return rc;
-	if (fault == AZ_BADSIG)
+	if (fault == AZ_BADSIG && sig.len)
 		sig.data[sig.len / 2] ^= 1;
 	rc = ck_buf_add(out, text.data, text.len, err);
 	if (rc == 0)

@@ -63,7 +63,7 @@ static int find(EVP_PKEY **out, struct ck_http *http, const char *issuer, const 
 		rc = ck_json_str(&named, doc, "issuer", true, err);
 	if (rc == 0)
 		rc = ck_json_str(&jwks_uri, doc, "jwks_uri", true, err);
-	if (rc < 0)
+	if (rc)
 		return rc;
 	if (strcmp(named, issuer) != 0 || strncmp(jwks_uri, "https://", 8) != 0)
 		return ck_fail(err, -EACCES, "its discovery document is of %s", named);

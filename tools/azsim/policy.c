@@ -31,30 +31,47 @@ static const char *scalar(const json_t *j, char scratch[32])
 	}
 }
 
-/* A long double holds every 64-bit integer exactly. */
-static bool number(const json_t *j, long double *out)
+/* A claim or value as a number: exact when it is whole. */
+struct number {
+	bool whole;
+	long long i; /* when whole */
+	double d;
+};
+
+static bool number(const json_t *j, struct number *out)
 {
 	char scratch[32], *end;
 	const char *s = scalar(j, scratch);
 
 	if (!s || json_is_boolean(j) || !*s || strchr(" \t\n", *s))
 		return false;
-	*out = strtold(s, &end);
+	errno = 0;
+	out->i = strtoll(s, &end, 10);
+	out->whole = *end == 0 && errno == 0;
+	out->d = strtod(s, &end);
 	return *end == 0;
+}
+
+/* Below, at or above zero as X is below, at or above Y. */
+static int order(const struct number *x, const struct number *y)
+{
+	if (x->whole && y->whole)
+		return (x->i > y->i) - (x->i < y->i);
+	return (x->d > y->d) - (x->d < y->d);
 }
 
 static bool same(const json_t *have, const json_t *want)
 {
 	char a[32], b[32];
 	const char *h = scalar(have, a), *w = scalar(want, b);
-	long double x, y;
+	struct number x, y;
 
 	if (!h || !w)
-		return json_equal(have, want);
+		return false;
 	if (json_is_boolean(have) || json_is_boolean(want))
 		return strcasecmp(h, w) == 0;
 	if ((json_is_number(have) || json_is_number(want)) && number(have, &x) && number(want, &y))
-		return x == y;
+		return order(&x, &y) == 0;
 	return strcmp(h, w) == 0;
 }
 
@@ -71,8 +88,8 @@ static bool op_not_equals(const json_t *have, const json_t *want)
 #define ORDER(name, op)                                                                            \
 	static bool name(const json_t *have, const json_t *want)                                   \
 	{                                                                                          \
-		long double x, y;                                                                  \
-		return have && number(have, &x) && number(want, &y) && x op y;                     \
+		struct number x, y;                                                                \
+		return have && number(have, &x) && number(want, &y) && order(&x, &y) op 0;         \
 	}
 ORDER(op_less, <)
 ORDER(op_less_or_equals, <=)
@@ -96,7 +113,7 @@ static bool is_scalar(const json_t *j)
 
 static bool is_number(const json_t *j)
 {
-	long double x;
+	struct number x;
 
 	return number(j, &x);
 }

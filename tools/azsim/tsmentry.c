@@ -109,8 +109,10 @@ static int make_report(const struct az_tsm_source *src, struct az_tsm_entry *e, 
 	memcpy(data, e->inblob, sizeof data);
 	if (fault == AZ_WRONGDATA)
 		data[0] ^= 1;
-	int rc =
-	    az_snp_make(&r, &src->amd->fw, &l, e->privlevel_set ? e->privlevel : l.vmpl, data, err);
+	/* A report that the host asked for says so whatever the guest wants. */
+	bool by_host = l.vmpl > AZ_TSM_PRIVLEVEL_MAX;
+	uint32_t vmpl = e->privlevel_set && !by_host ? e->privlevel : l.vmpl;
+	int rc = az_snp_make(&r, &src->amd->fw, &l, vmpl, data, err);
 	if (rc < 0)
 		return rc;
 	if (fault == AZ_BADSIG)

@@ -97,8 +97,8 @@ ocicrypt_grpc() {
 ocicrypt_cmd() {
 	local path=$1
 	shift
-	jq -n --arg p "$path" '{"key-providers": {"attestation-agent": {cmd: {path: $p,
-		args: $ARGS.positional}}}}' --args "$@" >"$WORK/ocicrypt.json"
+	printf '%s\n' "$@" | jq -Rn --arg p "$path" '{"key-providers": {"attestation-agent": {cmd: {path: $p,
+		args: [inputs]}}}}' >"$WORK/ocicrypt.json"
 	export OCICRYPT_KEYPROVIDER_CONFIG=$WORK/ocicrypt.json
 }
 

@@ -179,7 +179,7 @@ file swap/link-to-file data=plain
 file implied/parents/here/file data=no\x20directory\x20entries mtime=1000000004
 file big-ids uid=3000000000 gid=2147483650 base256=1 mtime=1000000005 data=b
 file pax-ids x.uid=3000000001 x.gid=4000000001 mtime=1000000006 data=p
-file neg-mtime x.mtime=-1.5 data=n
+file neg-mtime x.mtime=-7 data=n
 file twice data=first
 file twice data=second mode=0600
 file v7 magic=v7 data=v7 mtime=1000000007
