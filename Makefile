@@ -27,7 +27,8 @@ CPPFLAGS += -D_GNU_SOURCE -DFUSE_USE_VERSION=314 -DCK_VERSION='"$(VERSION)"' -I.
 CPPFLAGS += $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(PACKAGES) libmicrohttpd cmocka 2>/dev/null))
 ALL_C    := -std=c17 -pthread -fPIE $(WARN) $(if $(SAN),$(SAN_$(SAN)),$(OPT)) -MMD -MP $(CPPFLAGS) $(CFLAGS)
 LDFLAGS  += -pthread -pie -Wl,-z,relro,-z,now $(if $(SAN),$(SAN_$(SAN)))
-LIBS      = $(shell pkg-config --libs $(PACKAGES))
+# ipsec-mb has no pkg-config file, and is for x86-64 alone.
+LIBS      = $(shell pkg-config --libs $(PACKAGES)) $(if $(filter x86_64,$(shell uname -m)),-lIPSec_MB)
 
 PROTO    := $(BUILD)/gen/keyprov/keyprovider.pb-c
 LIB_SRC  := $(wildcard $(foreach r,$(ROOMS),$(r)/*.c $(r)/*/*.c))

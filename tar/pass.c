@@ -354,6 +354,12 @@ int ck_pass_run(struct ck_pass_result *out, const struct ck_layer_spec *spec,
 
 void ck_pass_result_free(struct ck_pass_result *r)
 {
+	if (r->whole) {
+		ck_secret_free(&r->tags.key);
+		free(r->whole);
+		*r = (struct ck_pass_result){ 0 };
+		return;
+	}
 	ck_tags_free(&r->tags);
 	ck_units_free(&r->units);
 	ck_index_free(&r->index);

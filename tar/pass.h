@@ -16,6 +16,7 @@ struct ck_pass_result {
 	struct ck_tags tags;
 	struct ck_units units;
 	struct ck_index index;
+	void *whole; /* when the tables above lie in one block that came from outside */
 };
 
 /*

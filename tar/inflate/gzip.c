@@ -147,6 +147,9 @@ static int inflate_some(struct gzip *g, struct ck_stream *s, uint8_t *buf, size_
 	ck_stream_advance(s, n - g->z.avail_in);
 	*got += out;
 	s->out_off += out;
+	rc = ck_stream_at_output(s, CK_UNIT_MAX, err);
+	if (rc < 0)
+		return rc;
 	if (g->z.block_state == ISAL_BLOCK_FINISH) {
 		g->between = true;
 		return 0;
@@ -159,7 +162,7 @@ static int inflate_some(struct gzip *g, struct ck_stream *s, uint8_t *buf, size_
 	bool all_out = g->z.tmp_out_processed == g->z.tmp_out_valid && g->z.avail_out > 0;
 	if (point_due(s) && g->z.block_state == ISAL_BLOCK_HDR && all_out)
 		rc = add_point(g, s, buf, *got, err);
-	return rc < 0 ? rc : ck_stream_at_output(s, CK_UNIT_SPACING_MAX, err);
+	return rc;
 }
 
 static int gzip_read(void *state, struct ck_stream *s, uint8_t *buf, size_t cap, size_t *got,

@@ -96,6 +96,30 @@ void ck_units_free(struct ck_units *u)
 	*u = (struct ck_units){ 0 };
 }
 
+int ck_units_check(const struct ck_units *u, struct ck_err *err)
+{
+	for (size_t i = 0; i < u->n_points; i++) {
+		const struct ck_point *p = &u->points[i];
+		if (p->out_off > u->len || p->in_off > u->in_len || p->bits > 7 || p->mid > 1 ||
+		    p->window_off > u->windows_len ||
+		    p->window_len > u->windows_len - p->window_off ||
+		    (i && (p->in_off < p[-1].in_off || p->out_off < p[-1].out_off)))
+			return ck_fail(err, -EBADMSG, "point %zu of the index is malformed", i);
+	}
+	if (u->len && (u->n_units == 0 || u->units[0].out_off != 0))
+		return ck_fail(err, -EBADMSG, "the index's units do not begin at 0");
+	for (size_t i = 0; i < u->n_units; i++) {
+		const struct ck_unit_start *t = &u->units[i];
+		if (t->point >= u->n_points || u->points[t->point].out_off > t->out_off ||
+		    t->out_off >= ck_units_end(u, (uint32_t)i) ||
+
+		    ck_units_end(u, (uint32_t)i) > u->len ||
+		    ck_units_end(u, (uint32_t)i) - t->out_off > CK_UNIT_MAX)
+			return ck_fail(err, -EBADMSG, "unit %zu of the index is malformed", i);
+	}
+	return 0;
+}
+
 uint32_t ck_units_find(const struct ck_units *u, uint64_t off)
 {
 	size_t lo = 0, hi = u->n_units; /* units[lo] begins at or before off */

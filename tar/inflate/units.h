@@ -19,7 +19,10 @@
 
 enum ck_compression { CK_COMPRESSION_NONE, CK_COMPRESSION_GZIP, CK_COMPRESSION_ZSTD };
 
-enum { CK_WINDOW_LEN = 32768 }; /* RFC 1951: the farthest a match reaches back */
+enum {
+	CK_WINDOW_LEN = 32768, /* RFC 1951: the farthest a match reaches back */
+	CK_UNIT_MAX = 4 << 20  /* bytes of a unit at most */
+};
 
 struct ck_point {
 	uint64_t out_off;    /* decompressed bytes before it */
@@ -27,7 +30,7 @@ struct ck_point {
 	uint64_t window_off; /* of its zstd-compressed window in windows */
 	uint32_t window_len; /* 0: none needed */
 	uint8_t bits;	     /* low bits of byte in_off that belong to the block before */
-	bool mid;	     /* inside a deflate stream: no header comes next */
+	uint8_t mid;	     /* 1 inside a deflate stream: no header comes next */
 };
 
 struct ck_unit_start {
@@ -57,6 +60,9 @@ CK_MUST_CHECK int ck_units_add_unit(struct ck_units *u, uint64_t out_off, struct
 /* Ends recording: LEN bytes out of IN_LEN. */
 void ck_units_finish(struct ck_units *u, uint64_t len, uint64_t in_len);
 void ck_units_free(struct ck_units *u); /* {0} is allowed */
+
+/* Errors: -EBADMSG when units that came from outside do not fit together. */
+CK_MUST_CHECK int ck_units_check(const struct ck_units *u, struct ck_err *err);
 
 /* The unit that holds byte OFF (below u->len), and its end. */
 uint32_t ck_units_find(const struct ck_units *u, uint64_t off);

@@ -1,0 +1,83 @@
+#include "tar/index/check.h"
+
+#include <errno.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static bool span_ok(const struct ck_index *x, struct ck_span s)
+{
+	return s.off < x->heap_len && s.len < x->heap_len - s.off && x->heap[s.off + s.len] == 0;
+}
+
+static bool extents_ok(const struct ck_index *x, const struct ck_entry *e, uint64_t tar_len)
+{
+	uint64_t end = 0;
+
+	if (e->first_extent > x->n_extents || e->n_extents > x->n_extents - e->first_extent)
+		return false;
+	for (uint32_t i = 0; i < e->n_extents; i++) {
+		const struct ck_extent *t = &x->extents[e->first_extent + i];
+		if (t->file_off < end || t->file_off > e->size || t->len > e->size - t->file_off ||
+		    t->tar_off > tar_len || t->len > tar_len - t->tar_off)
+			return false;
+		end = t->file_off + t->len;
+	}
+	return true;
+}
+
+static bool xattrs_ok(const struct ck_index *x, const struct ck_entry *e)
+{
+	if (e->first_xattr > x->n_xattrs || e->n_xattrs > x->n_xattrs - e->first_xattr)
+		return false;
+	for (uint32_t i = 0; i < e->n_xattrs; i++) {
+		const struct ck_xattr *a = &x->xattrs[e->first_xattr + i];
+		if (!span_ok(x, a->name) || !span_ok(x, a->value))
+			return false;
+	}
+	return true;
+}
+
+static bool kind_ok(const struct ck_entry *e)
+{
+	if (e->kind == CK_ENTRY_HARDLINK)
+		return e->mode == 0;
+	switch (e->mode & S_IFMT) {
+	case S_IFREG:
+	case S_IFDIR:
+	case S_IFLNK:
+	case S_IFCHR:
+	case S_IFBLK:
+	case S_IFIFO:
+		return e->kind == CK_ENTRY_NODE && (e->mode & ~(uint32_t)(S_IFMT | 07777)) == 0;
+	default:
+		return false;
+	}
+}
+
+static bool entry_ok(const struct ck_index *x, const struct ck_entry *e, uint64_t tar_len)
+{
+	return span_ok(x, e->path) && span_ok(x, e->link) && kind_ok(e) && e->size <= INT64_MAX &&
+	       e->mtime_ns < 1000000000 && extents_ok(x, e, tar_len) && xattrs_ok(x, e);
+}
+
+static bool in_order(const struct ck_index *x, const struct ck_entry *a, const struct ck_entry *b)
+{
+	uint32_t n = a->path.len < b->path.len ? a->path.len : b->path.len;
+	int d = memcmp(ck_index_bytes(x, a->path), ck_index_bytes(x, b->path), n);
+
+	if (d == 0)
+		d = (a->path.len > b->path.len) - (a->path.len < b->path.len);
+	return d < 0 || (d == 0 && a->seq < b->seq);
+}
+
+int ck_index_check(const struct ck_index *x, uint64_t tar_len, struct ck_err *err)
+{
+	for (size_t i = 0; i < x->n_entries; i++) {
+		if (!entry_ok(x, &x->entries[i], tar_len))
+			return ck_fail(err, -EBADMSG, "entry %zu of the index is malformed", i);
+		if (i && !in_order(x, &x->entries[i - 1], &x->entries[i]))
+			return ck_fail(err, -EBADMSG, "entry %zu of the index is out of order", i);
+	}
+	return 0;
+}

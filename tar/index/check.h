@@ -1,0 +1,14 @@
+/*
+ * check - an index that came from outside: every number in it is looked at before any is
+ * used as an offset.
+ */
+#ifndef CK_INDEX_CHECK_H
+#define CK_INDEX_CHECK_H
+
+#include "tar/index/index.h"
+
+/* Errors: -EBADMSG when a span, extent or attribute lies outside its table or a tar
+ * stream of TAR_LEN bytes, or when entries are out of order. */
+CK_MUST_CHECK int ck_index_check(const struct ck_index *x, uint64_t tar_len, struct ck_err *err);
+
+#endif
