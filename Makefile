@@ -87,7 +87,7 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(call objs,tests/unit/lib) $(LIB)
 $(BUILD)/unit/test_config: $(BUILD)/tools/cloakfs/config.o
 
 # They run the local Azure.
-$(BUILD)/unit/test_attest_azsim $(BUILD)/unit/test_attest_faults: | $(BUILD)/azsim
+$(patsubst %,$(BUILD)/unit/test_attest_%,azsim faults hsmfaults): | $(BUILD)/azsim
 
 # A narrower pattern than the one above: tests of azsim's own parts.
 $(BUILD)/unit/test_azsim_%: $(BUILD)/tests/unit/test_azsim_%.o \
