@@ -94,15 +94,11 @@ int main(int argc, char **argv)
 	const char *word = argc > 1 ? argv[1] : "";
 
 	fill_stdio();
-<<<<<<< HEAD
-	/* A command that a person runs says one thing; services say more. */
-	ck_log_init("cloakfs", CK_LOG_WARNING);
-=======
 	/* Units of a layer come and go by the megabyte: given back at once, they leave no holes
 	 * in a heap that only grows. */
 	(void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
-	ck_log_init("cloakfs", CK_LOG_INFO);
->>>>>>> fed03a8440200107700ede95955f9c9d64ffceb1
+	/* A command that a person runs says one thing; services say more. */
+	ck_log_init("cloakfs", CK_LOG_WARNING);
 	(void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error with a message */
 	for (size_t i = 0; i < N_COMMANDS; i++)
 		if (strcmp(word, commands[i]->name) == 0)
