@@ -86,6 +86,9 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(call objs,tests/unit/lib) $(LIB)
 # The one part of the program that a unit test links.
 $(BUILD)/unit/test_config: $(BUILD)/tools/cloakfs/config.o
 
+# They run the local Azure.
+$(BUILD)/unit/test_attest_azsim $(BUILD)/unit/test_attest_faults: | $(BUILD)/azsim
+
 # A narrower pattern than the one above: tests of azsim's own parts.
 $(BUILD)/unit/test_azsim_%: $(BUILD)/tests/unit/test_azsim_%.o \
 			   $(filter-out %/main.o $(BUILD)/tools/azsim/cmd_%.o,$(call objs,tools/azsim)) $(LIB)

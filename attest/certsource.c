@@ -7,7 +7,6 @@
 
 #include "attest/certchain.h"
 #include "base/file.h"
-#include "base/log.h"
 #include "base/text.h"
 
 enum { THIM_MAX = 256 << 10 };
@@ -140,25 +139,28 @@ int ck_certsource_find(struct ck_certsource *s, const struct ck_call *call,
 		       const struct ck_snp_report *r, const struct ck_buf *table,
 		       struct ck_buf *pem, struct ck_err *err)
 {
-	struct ck_err why = { 0 };
+	struct ck_err beside_why = { 0 }, file_why = { 0 };
 	CK_CERTCHAIN beside = { 0 };
 	CK_CERTCHAIN file = { 0 };
 
-	int rc = ck_certchain_from_table(&beside, table->data, table->len, r->vlek, &why);
+	int rc = ck_certchain_from_table(&beside, table->data, table->len, r->vlek, &beside_why);
 	if (rc == 0)
-		rc = fits(&beside, r, "the host's table", &why);
+		rc = fits(&beside, r, "the host's table", &beside_why);
 	if (rc == 0)
 		return ck_buf_add(pem, beside.pem.data, beside.pem.len, err);
 	/* A host that never had any is no news; one that has the wrong ones is. */
-	if (rc != -ENODATA)
-		ck_log(CK_LOG_INFO, "%s; looking elsewhere", why.msg);
+	bool told = rc != -ENODATA;
 	if (s->host_certs) {
-		rc = from_file(&file, s->host_certs, &why);
+		rc = from_file(&file, s->host_certs, &file_why);
 		if (rc == 0)
-			rc = fits(&file, r, s->host_certs, &why);
+			rc = fits(&file, r, s->host_certs, &file_why);
 		if (rc == 0)
 			return ck_buf_add(pem, file.pem.data, file.pem.len, err);
-		ck_log(CK_LOG_INFO, "%s; looking elsewhere", why.msg);
 	}
-	return ask_thim(s, call, r, pem, err);
+	rc = ask_thim(s, call, r, pem, err);
+	if (rc < 0 && s->host_certs)
+		ck_wrap(err, "%s", file_why.msg);
+	if (rc < 0 && told)
+		ck_wrap(err, "%s", beside_why.msg);
+	return rc;
 }

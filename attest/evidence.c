@@ -50,7 +50,10 @@ int ck_evidence_endorsed(const struct ck_evidence_paths *p,
 		rc = raw.tee->endorse(&raw, report_data, certs, call, out, err);
 		if (rc != -ESTALE)
 			return rc;
-		if (n == 1)
-			return ck_fail(err, -EBADMSG, "%s", err ? err->msg : "");
+		if (n == 1) {
+			if (err)
+				err->code = -EBADMSG;
+			return -EBADMSG;
+		}
 	}
 }

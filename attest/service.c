@@ -129,7 +129,7 @@ int ck_service_refused(const struct ck_http_res *res, struct ck_err *err, const 
 	if (rc < 0)
 		return rc;
 	if (res->request_id[0])
-		ck_log(CK_LOG_INFO, "%s: x-ms-request-id %s", head, res->request_id);
+		ck_log(CK_LOG_DEBUG, "%s: x-ms-request-id %s", head, res->request_id);
 	return ck_fail(err, code, "%s (%ld %s)%s", head, s, reason(s), ck_buf_str(&said));
 }
 

@@ -109,6 +109,7 @@ static void test_unmount(void **state)
 	int status;
 
 	(void)state;
+	st.linger_ms = 100;
 	stand_mount(&st, CK_VIEW_ROOTFS, "oci:x");
 	int fd = open_file();
 	assert_fails(ck_unmount(st.dir, &err), -EBUSY, &err, "open");

@@ -35,6 +35,7 @@ struct stand {
 	char dir[32]; /* the mount point */
 	char log[64]; /* what the daemon wrote to stderr */
 	pid_t daemon;
+	unsigned linger_ms; /* the daemon lives on that long after its mount */
 };
 
 static inline la_ssize_t stand_to_buf(struct archive *a, void *ctx, const void *p, size_t n)
@@ -138,6 +139,7 @@ static inline void stand_mount(struct stand *s, enum ck_view view, const char *s
 			_exit(2);
 		rc = ck_mount_run(m, &err);
 		ck_mount_close(m);
+		usleep(s->linger_ms * 1000);
 		exit(rc == 0 ? 0 : 3); /* not _exit: sanitizers look back here */
 	}
 	close(ready[1]);
