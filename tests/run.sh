@@ -19,7 +19,7 @@ LOGS=$PWD/build/test-logs
 FUZZ_RUNS=${FUZZ_RUNS:-20000}
 FUZZ_SEED=${FUZZ_SEED:-1}
 # Parsers of hostile bytes and keepers of secrets; the sanitizers see everything else.
-VALGRIND="test_cursor test_json test_secret test_envelope test_packet test_jwe test_tree test_index"
+VALGRIND="test_base test_envelope test_packet test_privopts test_jwe test_attest_keywrap test_tarscan test_cmdcall"
 E2E_ASAN="negative"
 FILTERS=("$@")
 
@@ -189,7 +189,7 @@ fi
 
 if any_wanted "${unit[@]}"; then
 	part
-	build "unit tests with ASan and UBSan" SAN=asan unit
+	build "unit tests with ASan and UBSan" SAN=asan all unit
 	for t in "${unit[@]}"; do
 		run "$t" 120 tap "build/asan/$t"
 	done
@@ -198,7 +198,7 @@ fi
 
 if any_wanted "${tsan[@]}"; then
 	part
-	build "threaded unit tests with TSan" SAN=tsan "${tsan[@]/#tsan/build/tsan/unit}"
+	build "threaded unit tests with TSan" SAN=tsan all "${tsan[@]/#tsan/build/tsan/unit}"
 	for t in "${tsan[@]}"; do
 		run "$t" 180 tap env TSAN_OPTIONS=halt_on_error=1 "build/tsan/unit/${t#tsan/}"
 	done
@@ -207,7 +207,7 @@ fi
 
 if any_wanted "${valgrind[@]}"; then
 	part
-	build "unit tests" "${valgrind[@]/#valgrind/build/unit}"
+	build "unit tests" all "${valgrind[@]/#valgrind/build/unit}"
 	for t in "${valgrind[@]}"; do
 		run "$t" 180 exit valgrind -q --error-exitcode=9 --leak-check=full \
 			--errors-for-leak-kinds=definite "build/unit/${t#valgrind/}"

@@ -115,6 +115,20 @@ ocicrypt_grpc "$PROVIDER"
 ok "what the command wrapped, the server unwraps" skopeo_decrypt "$WORK/enc-exec" "$WORK/cross"
 provider_stop
 
+# ---- many at once, and the first of them not yet answered ----
+provider_start "unix:$WORK/provider.sock"
+counters_reset
+pids=
+for i in 1 2 3 4; do
+	timeout 60 "$SKOPEO" copy --quiet --decryption-key "$AGENT" "oci:$WORK/enc-exec:latest" "oci:$WORK/many-$i:latest" \
+		>"$WORK/many-$i.log" 2>&1 &
+	pids="$pids $!"
+done
+bad=0
+for i in $pids; do wait "$i" || bad=$((bad + 1)); done
+is "0 failed, 1 release" "$bad failed, $(counter hsm_release) release" "four skopeos at once cost one release"
+provider_stop
+
 # ---- where it must not listen ----
 fails_with 'loopback' "it does not listen on the network" "$CLOAKFS" keyprovider --listen 0.0.0.0:50000
 fails_with 'nonsense' "nor on an address that is none" "$CLOAKFS" keyprovider --listen nonsense

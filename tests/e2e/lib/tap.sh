@@ -40,17 +40,14 @@ is_mounted() {
 # processes_here [WORD]: cloakfs and azsim processes of this test, known by $WORK in their
 # arguments; with WORD ("mount") only those that have it among them.
 processes_here() {
-	local p exe args
-	for p in /proc/[0-9]*; do
-		exe=$(readlink "$p/exe" 2>/dev/null) || continue
-		case $exe in
+	local p
+	for p in $(pgrep -f -- "$WORK/"); do
+		case $(readlink "/proc/$p/exe" 2>/dev/null) in
 		"$CLOAKFS" | "$AZSIM") ;;
 		*) continue ;;
 		esac
-		args=$(tr '\0' '\n' <"$p/cmdline" 2>/dev/null)
-		case $args in
-		*"$WORK/"*) [ -n "${1:-}" ] && ! grep -qx "$1" <<<"$args" || echo "${p#/proc/}" ;;
-		esac
+		[ -z "${1:-}" ] || tr '\0' '\n' <"/proc/$p/cmdline" 2>/dev/null | grep -qx -- "$1" || continue
+		echo "$p"
 	done
 }
 
