@@ -126,7 +126,7 @@ static int open_layer(struct ck_stack *s, size_t idx, const struct ck_stack_opts
 	struct ck_layer_spec spec = { .name = name, .key = key };
 	memcpy(spec.digest, l->digest, sizeof spec.digest);
 	memcpy(spec.diff_id, l->diff_id, sizeof spec.diff_id);
-	rc = ck_layer_open(&s->layers[idx], &spec, blob, s->cache,
+	rc = ck_layer_open(&s->layers[idx], &spec, blob, s->cache, opts->store,
 			   progress->fn ? on_layer_progress : NULL, progress, err);
 	if (rc < 0)
 		return rc;

@@ -26,7 +26,8 @@ struct ck_stack_opts {
 	bool require_encrypted;	  /* refuse plain layers */
 	ck_progress_fn *progress; /* over all layers' blob bytes; may be NULL */
 	void *progress_ctx;
-	size_t cache_bytes; /* of decompressed units; 0 means 64 MiB */
+	const struct ck_index_store *store; /* of sealed indexes; borrowed; may be NULL */
+	size_t cache_bytes;		    /* of decompressed units; 0 means 64 MiB */
 };
 
 /*

@@ -6,10 +6,13 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/secret.h"
+#include "base/text.h"
 #include "tar/inflate/decoder.h"
 #include "tar/pass.h"
 #include "tar/plain.h"
+#include "tar/sealed.h"
 
 /* Decoders kept for the next read; a sequential reader of a large zstd frame goes on
  * where it was. */
@@ -226,9 +229,57 @@ static int copy_spec(struct ck_layer *l, const struct ck_layer_spec *spec, struc
 	return 0;
 }
 
+/* The index that an earlier pass sealed. 0 with l->what set, or -ENOENT: make the pass. */
+static int load_index(struct ck_layer *l, const struct ck_layer_spec *spec, uint64_t blob_len,
+		      const struct ck_index_store *store)
+{
+	CK_BUF sealed = { .max = (size_t)4 << 30 };
+	char digest[CK_DIGEST_STR];
+	struct ck_err err = { 0 };
+
+	ck_digest_str(digest, spec->digest);
+	int rc = store->load(store->ctx, digest, &sealed, &err);
+	if (rc == 0)
+		rc = ck_sealed_read(&l->what, spec, blob_len, sealed.data, sealed.len, &err);
+	if (rc < 0 && rc != -ENOENT)
+		ck_log(CK_LOG_WARNING, "%s: its kept index is not used, and made anew: %s", l->name,
+		       err.msg);
+	return rc < 0 ? -ENOENT : 0;
+}
+
+static void save_index(const struct ck_layer *l, const struct ck_layer_spec *spec,
+		       const struct ck_index_store *store)
+{
+	CK_BUF sealed = { .max = (size_t)4 << 30 };
+	char digest[CK_DIGEST_STR];
+	struct ck_err err = { 0 };
+
+	ck_digest_str(digest, spec->digest);
+	int rc = ck_sealed_write(&sealed, &l->what, spec, &err);
+	if (rc == 0)
+		rc = store->save(store->ctx, digest, sealed.data, sealed.len, &err);
+	if (rc < 0)
+		ck_log(CK_LOG_WARNING, "%s: its index cannot be kept: %s", l->name, err.msg);
+}
+
+/* What there is to know of the layer: from the store, else by the pass. */
+static int find_out(struct ck_layer *l, const struct ck_layer_spec *spec, struct ck_reader *blob,
+		    const struct ck_index_store *store, ck_progress_fn *progress,
+		    void *progress_ctx, struct ck_err *err)
+{
+	bool keep = store && spec->key; /* without a key nothing vouches for an index */
+
+	if (keep && load_index(l, spec, ck_reader_len(blob), store) == 0)
+		return 0;
+	int rc = ck_pass_run(&l->what, spec, blob, progress, progress_ctx, err);
+	if (rc == 0 && keep)
+		save_index(l, spec, store);
+	return rc;
+}
+
 int ck_layer_open(struct ck_layer **out, const struct ck_layer_spec *spec, struct ck_reader *blob,
-		  struct ck_unitcache *cache, ck_progress_fn *progress, void *progress_ctx,
-		  struct ck_err *err)
+		  struct ck_unitcache *cache, const struct ck_index_store *store,
+		  ck_progress_fn *progress, void *progress_ctx, struct ck_err *err)
 {
 	CK_AUTO(ck_layer_closep) struct ck_layer *l = calloc(1, sizeof *l);
 
@@ -238,7 +289,7 @@ int ck_layer_open(struct ck_layer **out, const struct ck_layer_spec *spec, struc
 	l->cache = cache;
 	int rc = copy_spec(l, spec, err);
 	if (rc == 0)
-		rc = ck_pass_run(&l->what, spec, blob, progress, progress_ctx, err);
+		rc = find_out(l, spec, blob, store, progress, progress_ctx, err);
 	if (rc < 0)
 		return ck_wrap(err, "%s", spec->name);
 	rc = ck_plain_open(&l->plain, blob, l->key, &l->what.tags, l->name, err);

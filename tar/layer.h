@@ -1,9 +1,9 @@
 /*
  * layer - one layer's decrypted, decompressed, verified tar stream, and its index.
  *
- * Opening makes one pass over the blob: HMAC, blob digest, diff_id, gzip or zstd
- * integrity, tar structure, and the index, from the same bytes. Nothing is served
- * before all agree. Afterwards any range is read at random: the ciphertext is
+ * Opening makes one pass over the blob (or takes the index that an earlier one sealed): HMAC, blob
+ * digest, diff_id, gzip or zstd integrity, tar structure, and the index, from the same bytes.
+ * Nothing is served before all agree. Afterwards any range is read at random: the ciphertext is
  * checked again, chunk by chunk, against tags made in that pass.
  * Threads: ck_layer_pread may run on any number of threads at once.
  */
@@ -13,6 +13,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/buf.h"
 #include "base/reader.h"
 #include "tar/index/index.h"
 #include "tar/unitcache.h"
@@ -33,19 +34,35 @@ struct ck_layer_spec {
 	const struct ck_ctr_key *key; /* copied into secret memory; NULL: a plain layer */
 };
 
+/*
+ * Where sealed indexes are kept; what it gives back is checked, not believed. A keyed
+ * layer whose index is there needs no pass: each chunk is verified when it is read.
+ */
+struct ck_index_store {
+	/* Appends the sealed index of the blob DIGEST ("sha256:<hex>") to OUT.
+	 * Errors: -ENOENT (none), others. */
+	int (*load)(void *ctx, const char *digest, struct ck_buf *out, struct ck_err *err);
+	int (*save)(void *ctx, const char *digest, const void *p, size_t nbytes,
+		    struct ck_err *err);
+	void *ctx;
+};
+
 /* Called now and then while the pass runs: N of the blob's TOTAL bytes are through.
  * From one thread at a time. */
 typedef void ck_progress_fn(void *ctx, uint64_t nbytes, uint64_t total);
 
 /*
  * Verifies and opens a layer. BLOB becomes the layer's on success and stays the
- * caller's on failure. CACHE is borrowed and shared by layers. PROGRESS may be NULL.
+ * caller's on failure. CACHE is borrowed and shared by layers. PROGRESS may be NULL. STORE
+ * (borrowed for the call, may be NULL) is asked for the layer's index before a pass, and
+ * given it after one; a store that fails costs a log line, not the layer.
  * Errors: -EBADMSG (a check failed: the message names layer and check), -EIO and
  * what the blob's reader gave, -ENOTSUP (a compression we do not know), -ENOMEM.
  */
 CK_MUST_CHECK int ck_layer_open(struct ck_layer **out, const struct ck_layer_spec *spec,
 				struct ck_reader *blob, struct ck_unitcache *cache,
-				ck_progress_fn *progress, void *progress_ctx, struct ck_err *err);
+				const struct ck_index_store *store, ck_progress_fn *progress,
+				void *progress_ctx, struct ck_err *err);
 void ck_layer_close(struct ck_layer *l); /* NULL is allowed */
 
 static inline void ck_layer_closep(struct ck_layer **l)

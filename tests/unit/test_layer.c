@@ -82,7 +82,7 @@ static int open_blob(struct ck_layer **out, const struct ck_buf *blob,
 {
 	struct ck_reader *r = NULL;
 	assert_int_equal(ck_reader_open_mem(&r, blob->data, blob->len, err), 0);
-	int rc = ck_layer_open(out, spec, r, cache, NULL, NULL, err);
+	int rc = ck_layer_open(out, spec, r, cache, NULL, NULL, NULL, err);
 	if (rc < 0)
 		ck_reader_close(r);
 	return rc;
@@ -284,7 +284,7 @@ static void test_changed_later(void **state)
 	struct ck_layer_spec spec = mk_spec(&blob, &tar, &key);
 	assert_works(ck_unitcache_open(&cache, 0, &err), &err); /* keeps nothing */
 	assert_works(ck_reader_open(&r, &ops, &m, blob.len, &err), &err);
-	assert_works(ck_layer_open(&l, &spec, r, cache, NULL, NULL, &err), &err);
+	assert_works(ck_layer_open(&l, &spec, r, cache, NULL, NULL, NULL, &err), &err);
 	/* Once: it is fetched again, and nobody notices. */
 	m = (struct moody){ &blob, blob.len / 2, 1 };
 	uint64_t off = tar.len / 2;

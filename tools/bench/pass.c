@@ -79,7 +79,7 @@ static int open_layer(struct ck_layer **l, const struct ck_layer_spec *spec,
 	int rc = ck_reader_open_mem(&r, blob->data, blob->len, err);
 
 	if (rc == 0)
-		rc = ck_layer_open(l, spec, r, cache, NULL, NULL, err);
+		rc = ck_layer_open(l, spec, r, cache, NULL, NULL, NULL, err);
 	if (rc < 0)
 		ck_reader_close(r);
 	return rc;
