@@ -211,18 +211,37 @@ static int add_entry(struct scan *s, struct archive_entry *e)
 	return rc;
 }
 
+/*
+ * libarchive turns the UTF-8 of pax headers into composed characters (NFC), which are
+ * other names. It does so when it first makes a converter from UTF-8 to UTF-8 for reading,
+ * and the one that it makes to show a name as UTF-8 does not: that one is then found first.
+ */
+static int keep_decomposed(struct archive *a, struct ck_err *err)
+{
+	struct archive_entry *e = archive_entry_new2(a);
+
+	if (!e)
+		return ck_nomem(err, "reading a tar");
+	archive_entry_set_pathname(e, "any");
+	(void)archive_entry_pathname_utf8(e);
+	archive_entry_free(e);
+	return 0;
+}
+
 static int scan_all(struct scan *s)
 {
 	struct archive_entry *e;
-	int r;
+	int r, rc = keep_decomposed(s->a, s->err);
 
+	if (rc < 0)
+		return rc;
 	archive_read_support_format_tar(s->a);
 	archive_read_support_format_empty(s->a);
 	r = archive_read_open(s->a, s, NULL, on_read, NULL);
 	if (r == ARCHIVE_OK) {
 		while ((r = archive_read_next_header(s->a, &e)) == ARCHIVE_OK ||
 		       r == ARCHIVE_WARN) {
-			int rc = add_entry(s, e);
+			rc = add_entry(s, e);
 			if (rc < 0)
 				return rc;
 		}

@@ -160,25 +160,30 @@ static void test_sparse(void **state)
 static void test_names(void **state)
 {
 	static const char *const formats[] = { "gnu", "pax" };
-	char deep[400] = "", odd[] = "caf\xe9\xff-\xc3\xa9";
+	/* NFD is composed of more characters than it seems, and stays so. */
+	char deep[400] = "", odd[] = "caf\xe9\xff-\xc3\xa9", nfd[] = "e\xcc\x81t\xc3\xa9";
 	(void)state;
 	for (int i = 0; i < 30; i++)
 		strcat(deep, "directory/");
 	run("mkdir -p %s && echo deep > %sfile && echo odd > '%s' && echo utf > 'na\xc3\xafve'",
 	    deep, deep, odd);
 	run("ln -s %sfile longlink; ln -f %sfile hard", deep, deep);
+	run("echo nfd > '%s' && ln -s '%s' nfdlink", nfd, nfd);
 	strcat(deep, "file");
 	for (size_t i = 0; i < 2; i++) {
 		CK_BUF tar = { 0 };
 		struct ck_index x = { 0 };
 		struct ck_err err = { 0 };
-		run("tar --format=%s --sort=name -cf t.tar ./directory ./'%s' ./na* longlink hard",
-		    formats[i], odd);
+		run("tar --format=%s --sort=name -cf t.tar ./directory ./'%s' ./na* longlink hard "
+		    "'%s' nfdlink",
+		    formats[i], odd, nfd);
 		read_tar(&tar);
 		assert_works(scan(&x, &tar, 5000, &err), &err);
 		check_content(&x, &tar, deep);
 		check_content(&x, &tar, odd);
 		check_content(&x, &tar, "na\xc3\xafve");
+		check_content(&x, &tar, nfd);
+		assert_string_equal(ck_index_bytes(&x, entry(&x, "nfdlink")->link), nfd);
 		assert_string_equal(ck_index_bytes(&x, entry(&x, "longlink")->link), deep);
 		assert_int_equal(entry(&x, "hard")->kind, CK_ENTRY_HARDLINK);
 		assert_string_equal(ck_index_bytes(&x, entry(&x, "hard")->link), deep);
