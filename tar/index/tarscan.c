@@ -197,6 +197,12 @@ static int add_entry(struct scan *s, struct archive_entry *e)
 	struct ck_entry out = { .kind = hard ? CK_ENTRY_HARDLINK : CK_ENTRY_NODE };
 	int rc;
 
+	/* A sparse map may claim more than the file has in the tar. */
+	if (s->data_end > (uint64_t)archive_read_header_position(s->a))
+		return ck_fail(s->err, -EBADMSG,
+			       "not a well-formed tar: the sparse file before offset %" PRId64
+			       " claims bytes of what follows it",
+			       (int64_t)archive_read_header_position(s->a));
 	if (!path || !*path)
 		rc = ck_fail(s->err, -EBADMSG, "an entry without a name");
 	else

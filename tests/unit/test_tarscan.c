@@ -327,6 +327,74 @@ static void test_refused(void **state)
 	}
 }
 
+/* A record "LENGTH KEY=VALUE\n" of a pax header. */
+static void add_record(struct ck_buf *b, const char *key, const char *value)
+{
+	size_t n = strlen(key) + strlen(value) + 3, digits = 1;
+
+	while (snprintf(NULL, 0, "%zu", n + digits) > (int)digits)
+		digits++;
+	assert_int_equal(ck_buf_addf(b, NULL, "%zu %s=%s\n", n + digits, key, value), 0);
+}
+
+/* A header of ustar and its data, padded. */
+static void add_member(struct ck_buf *tar, char type, const char *name, const void *data,
+		       size_t len)
+{
+	static const char zeros[512];
+	char h[512] = "";
+	unsigned sum = 0;
+
+	snprintf(h, 100, "%s", name);
+	snprintf(h + 100, 8, "0000644");
+	snprintf(h + 108, 8, "0000000");
+	snprintf(h + 116, 8, "0000000");
+	snprintf(h + 124, 12, "%011zo", len);
+	snprintf(h + 136, 12, "%011o", 0);
+	memset(h + 148, ' ', 8);
+	h[156] = type;
+	memcpy(h + 257, "ustar\00000", 8);
+	for (size_t i = 0; i < sizeof h; i++)
+		sum += (unsigned char)h[i];
+	snprintf(h + 148, 8, "%06o", sum);
+	assert_int_equal(ck_buf_add(tar, h, sizeof h, NULL), 0);
+	assert_int_equal(ck_buf_add(tar, data, len, NULL), 0);
+	assert_int_equal(ck_buf_add(tar, zeros, (512 - len % 512) % 512, NULL), 0);
+}
+
+static void test_sparse_claims(void **state)
+{
+	static const struct {
+		const char *map; /* number of extents, then offset and length of each */
+		bool good;
+	} rows[] = {
+		{ "1\n100\n512\n", true },
+		{ "1\n100\n900\n", false }, /* 512 are there */
+		{ "0\n", false },	    /* none: libarchive takes it for the whole file */
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		CK_BUF tar = { 0 }, pax = { 0 };
+		struct ck_index x = { 0 };
+		struct ck_err err = { 0 };
+		char body[1024] = "";
+		add_record(&pax, "GNU.sparse.major", "1");
+		add_record(&pax, "GNU.sparse.minor", "0");
+		add_record(&pax, "GNU.sparse.name", "sparse");
+		add_record(&pax, "GNU.sparse.realsize", "1000");
+		add_member(&tar, 'x', "pax", pax.data, pax.len);
+		strcpy(body, rows[i].map);
+		add_member(&tar, '0', "sparse", body, sizeof body);
+		add_member(&tar, '0', "next", "next", 4);
+		int rc = scan(&x, &tar, 1 << 20, &err);
+		if (rows[i].good)
+			assert_works(rc, &err);
+		else
+			assert_fails(rc, -EBADMSG, &err, "claims bytes of what follows");
+		ck_index_free(&x);
+	}
+}
+
 /* Paths as they are kept. */
 static void test_clean_paths(void **state)
 {
@@ -395,7 +463,7 @@ int main(void)
 		cmocka_unit_test(test_sparse),	   cmocka_unit_test(test_names),
 		cmocka_unit_test(test_attributes), cmocka_unit_test(test_acl),
 		cmocka_unit_test(test_refused),	   cmocka_unit_test(test_clean_paths),
-		cmocka_unit_test(test_extents),
+		cmocka_unit_test(test_extents),	   cmocka_unit_test(test_sparse_claims),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
