@@ -12,7 +12,7 @@
 #include "tar/index/acl.h"
 
 /* What Linux holds: larger is damage or an attack (linux/limits.h). */
-enum { XATTR_VALUE_MAX = 65536, XATTR_COUNT_MAX = 1024, LINK_MAX_BYTES = 4096 };
+enum { XATTR_VALUE_MAX = 65536, XATTR_COUNT_MAX = 1024, PATH_BYTES = 4096 };
 
 struct scan {
 	struct archive *a;
@@ -155,7 +155,7 @@ static int node_mode(struct scan *s, struct archive_entry *e, struct ck_entry *o
 
 static int add_link(struct scan *s, const char *target, bool hard, struct ck_entry *out)
 {
-	if (!target || strlen(target) >= LINK_MAX_BYTES)
+	if (!target || strlen(target) >= PATH_BYTES)
 		return ck_fail(s->err, -EBADMSG, "link target is missing or too long");
 	if (hard)
 		return ck_index_add_path(s->b, target, &out->link, s->err);
@@ -205,6 +205,9 @@ static int add_entry(struct scan *s, struct archive_entry *e)
 			       (int64_t)archive_read_header_position(s->a));
 	if (!path || !*path)
 		rc = ck_fail(s->err, -EBADMSG, "an entry without a name");
+	else if (strlen(path) >= PATH_BYTES)
+		rc = ck_fail(s->err, -EBADMSG, "a path of %zu bytes: no system takes above %d",
+			     strlen(path), PATH_BYTES - 1);
 	else
 		rc = ck_index_add_path(s->b, path, &out.path, s->err);
 	if (rc == 0)

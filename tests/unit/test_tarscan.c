@@ -395,6 +395,40 @@ static void test_sparse_claims(void **state)
 	}
 }
 
+static void test_long_path(void **state)
+{
+	(void)state;
+	for (size_t len = 4095; len <= 4096; len++) {
+		CK_BUF tar = { 0 }, pax = { 0 };
+		struct ck_index x = { 0 };
+		struct ck_err err = { 0 };
+		char path[5000] = "";
+		for (size_t i = 0; i < len; i++)
+			path[i] = i % 2 ? '/' : 'a';
+		add_record(&pax, "path", path);
+		add_member(&tar, 'x', "pax", pax.data, pax.len);
+		add_member(&tar, '0', "file", "", 0);
+		int rc = scan(&x, &tar, 1 << 20, &err);
+		if (len == 4095)
+			assert_works(rc, &err);
+		else
+			assert_fails(rc, -EBADMSG, &err, "a path of 4096 bytes");
+		ck_index_free(&x);
+	}
+}
+
+/* The index stays below a bound that no blob can move. */
+static void test_bound(void **state)
+{
+	CK_AUTO(ck_index_builder_freep) struct ck_index_builder *b = NULL;
+	struct ck_err err = { 0 };
+	struct ck_span s;
+	(void)state;
+	assert_works(ck_index_builder_new(&b, &err), &err);
+	assert_works(ck_index_add_bytes(b, "a", 1, &s, &err), &err);
+	assert_fails(ck_index_add_bytes(b, "a", 1 << 30, &s, &err), -EFBIG, &err, "1024 MiB");
+}
+
 /* Paths as they are kept. */
 static void test_clean_paths(void **state)
 {
@@ -464,6 +498,7 @@ int main(void)
 		cmocka_unit_test(test_attributes), cmocka_unit_test(test_acl),
 		cmocka_unit_test(test_refused),	   cmocka_unit_test(test_clean_paths),
 		cmocka_unit_test(test_extents),	   cmocka_unit_test(test_sparse_claims),
+		cmocka_unit_test(test_long_path),  cmocka_unit_test(test_bound),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
