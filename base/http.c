@@ -10,6 +10,10 @@
 #include <time.h>
 
 #include "base/file.h"
+#include "base/secret.h"
+
+/* Of one try; several fit into the usual deadline. */
+enum { CONNECT_MS = 5000 };
 
 struct ck_http {
 	char *ca_file;
@@ -20,7 +24,9 @@ static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 
 static void curl_start(void)
 {
-	curl_global_init(CURL_GLOBAL_DEFAULT);
+	/* Requests and answers carry tokens; curl keeps copies of them. */
+	curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, ck_wipe_free, ck_wipe_realloc, strdup,
+			     calloc);
 }
 
 int ck_http_open(struct ck_http **out, const struct ck_http_opts *opts, struct ck_err *err)
@@ -68,7 +74,7 @@ void ck_http_res_free(struct ck_http_res *res)
 struct answer {
 	struct ck_http_res *res;
 	uint64_t retry_after_ms;
-	bool too_big, no_memory;
+	bool too_big, no_memory, unsent;
 };
 
 static size_t on_body(char *p, size_t size, size_t n, void *arg)
@@ -162,11 +168,17 @@ static int one_try(struct ck_http *h, const struct ck_http_req *req, unsigned ti
 	}
 	ck_buf_free(&a->res->body);
 	a->res->body.max = req->max_body ? req->max_body : 1 << 20;
+	a->res->status = 0;
+	a->res->request_id[0] = a->res->content_type[0] = 0;
 	curl_easy_setopt(c, CURLOPT_URL, req->url);
 	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
+	/* Not to wait, past the deadline, for a name server that a thread is still asking. */
+	curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L);
 	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, why);
 	curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
+	curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(c, CURLOPT_USERAGENT, "cloakfs");
 	curl_easy_setopt(c, CURLOPT_CONNECT_TO, h->connect_to);
@@ -187,7 +199,10 @@ static int one_try(struct ck_http *h, const struct ck_http_req *req, unsigned ti
 	if (req->method)
 		curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, req->method);
 	CURLcode rc = curl_easy_perform(c);
+	curl_off_t ready_us = 0;
 	curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &a->res->status);
+	curl_easy_getinfo(c, CURLINFO_PRETRANSFER_TIME_T, &ready_us);
+	a->unsent = ready_us == 0;
 	curl_easy_cleanup(c);
 	curl_slist_free_all(headers);
 	if (rc == CURLE_OK)
@@ -195,10 +210,10 @@ static int one_try(struct ck_http *h, const struct ck_http_req *req, unsigned ti
 	return ck_fail(err, curl_errno(rc, a), "%s", why[0] ? why : curl_easy_strerror(rc));
 }
 
-static bool worth_another_try(int rc, long status)
+static bool worth_another_try(int rc, bool unsent, long status)
 {
 	if (rc < 0)
-		return rc == -ECONNREFUSED;
+		return rc == -ECONNREFUSED || (rc == -ETIMEDOUT && unsent);
 	return status == 408 || status == 429 || (status >= 500 && status <= 599);
 }
 
@@ -228,14 +243,18 @@ int ck_http_do(struct ck_http *h, const struct ck_http_req *req, struct ck_http_
 
 	for (unsigned n = 1;; n++) {
 		struct answer a = { .res = res };
-		uint64_t left = end - ck_now_ms();
+		uint64_t now = ck_now_ms();
 		unsigned timeout = req->timeout_ms ? req->timeout_ms : 10000;
-		res->status = 0;
-		int rc = one_try(h, req, left < timeout ? (unsigned)left : timeout, &a, err);
-		if (n >= tries || !worth_another_try(rc, res->status))
+		if (now >= end)
+			return ck_fail(err, -ETIMEDOUT, "%s: no time left", req->url);
+		if (end - now < timeout)
+			timeout = (unsigned)(end - now);
+		int rc = one_try(h, req, timeout, &a, err);
+		if (n >= tries || !worth_another_try(rc, a.unsent, res->status))
 			return rc < 0 ? ck_wrap(err, "%s", req->url) : 0;
 		uint64_t wait = a.retry_after_ms ? a.retry_after_ms : pause_ms(n);
-		if (ck_now_ms() + wait >= end)
+		now = ck_now_ms();
+		if (now >= end || wait >= end - now)
 			return rc < 0 ? ck_wrap(err, "%s (after %u tries)", req->url, n) : 0;
 		sleep_ms(wait);
 	}

@@ -86,26 +86,35 @@ static void file_close(void *ctx)
 	free(f);
 }
 
-int ck_reader_open_file(struct ck_reader **out, int dirfd, const char *path, struct ck_err *err)
+int ck_reader_open_fd(struct ck_reader **out, int fd, const char *name, struct ck_err *err)
 {
 	static const struct ck_reader_ops ops = { file_pread, file_close };
-	CK_AUTO(ck_closep) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return ck_fail(err, -errno, "cannot open %s: %s", path, strerror(errno));
+	if (fstat(fd, &st) < 0)
+		return ck_fail(err, -errno, "cannot open %s: %s", name, strerror(errno));
 	if (!S_ISREG(st.st_mode))
-		return ck_fail(err, -EINVAL, "%s is not a regular file", path);
+		return ck_fail(err, -EINVAL, "%s is not a regular file", name);
 	CK_AUTO(ck_freep) struct file *f = malloc(sizeof *f);
 	if (!f)
 		return ck_nomem(err, "opening a file");
 	f->fd = fd;
 	int rc = ck_reader_open(out, &ops, f, (uint64_t)st.st_size, err);
-	if (rc < 0)
-		return rc;
-	fd = -1;
-	f = NULL;
-	return 0;
+	if (rc == 0)
+		f = NULL;
+	return rc;
+}
+
+int ck_reader_open_file(struct ck_reader **out, int dirfd, const char *path, struct ck_err *err)
+{
+	CK_AUTO(ck_closep) int fd = openat(dirfd, path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0)
+		return ck_fail(err, -errno, "cannot open %s: %s", path, strerror(errno));
+	int rc = ck_reader_open_fd(out, fd, path, err);
+	if (rc == 0)
+		fd = -1;
+	return rc;
 }
 
 struct mem {

@@ -38,6 +38,11 @@ CK_MUST_CHECK int ck_reader_open(struct ck_reader **out, const struct ck_reader_
 CK_MUST_CHECK int ck_reader_open_file(struct ck_reader **out, int dirfd, const char *path,
 				      struct ck_err *err);
 
+/* The same from an open descriptor, which becomes the reader's on success and stays
+ * the caller's on failure; NAME is for messages. */
+CK_MUST_CHECK int ck_reader_open_fd(struct ck_reader **out, int fd, const char *name,
+				    struct ck_err *err);
+
 /* Memory, borrowed: P must outlive the reader. */
 CK_MUST_CHECK int ck_reader_open_mem(struct ck_reader **out, const void *p, size_t nbytes,
 				     struct ck_err *err);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <malloc.h>
 #include <openssl/crypto.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -12,12 +13,56 @@
 /* Room for some hundred RSA keys being parsed at once; a power of two. */
 enum { ARENA_BYTES = 1 << 20, ARENA_MIN_BLOCK = 16 };
 
+void ck_wipe_free(void *p)
+{
+	if (p)
+		ck_wipe(p, malloc_usable_size(p));
+	free(p);
+}
+
+void *ck_wipe_realloc(void *p, size_t nbytes)
+{
+	if (nbytes == 0) {
+		ck_wipe_free(p);
+		return NULL;
+	}
+	/* Not realloc: a move would leave the old copy behind. */
+	void *q = malloc(nbytes);
+	if (q && p) {
+		size_t old = malloc_usable_size(p);
+		memcpy(q, p, old < nbytes ? old : nbytes);
+		ck_wipe_free(p);
+	}
+	return q;
+}
+
+static void *ssl_malloc(size_t nbytes, const char *file, int line)
+{
+	(void)file, (void)line;
+	return nbytes ? malloc(nbytes) : NULL;
+}
+
+static void *ssl_realloc(void *p, size_t nbytes, const char *file, int line)
+{
+	(void)file, (void)line;
+	return ck_wipe_realloc(p, nbytes);
+}
+
+static void ssl_free(void *p, const char *file, int line)
+{
+	(void)file, (void)line;
+	ck_wipe_free(p);
+}
+
 int ck_secret_init(struct ck_err *err)
 {
 	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 	if (CRYPTO_secure_malloc_initialized())
 		return 0;
+	if (!CRYPTO_set_mem_functions(ssl_malloc, ssl_realloc, ssl_free))
+		ck_log(CK_LOG_WARNING,
+		       "OpenSSL ran before ck_secret_init: it will not wipe memory");
 	int rc = CRYPTO_secure_malloc_init(ARENA_BYTES, ARENA_MIN_BLOCK);
 	if (rc == 0)
 		return ck_nomem(err, "making the arena for keys");
@@ -54,24 +99,4 @@ void ck_secret_free(struct ck_secret *s)
 void ck_wipe(void *p, size_t nbytes)
 {
 	OPENSSL_cleanse(p, nbytes);
-}
-
-void ck_wipe_free(void *p)
-{
-	if (p)
-		ck_wipe(p, malloc_usable_size(p));
-	free(p);
-}
-
-void *ck_wipe_realloc(void *p, size_t nbytes)
-{
-	size_t old = p ? malloc_usable_size(p) : 0;
-	void *q = malloc(nbytes);
-
-	if (!q)
-		return NULL;
-	if (old)
-		memcpy(q, p, old < nbytes ? old : nbytes);
-	ck_wipe_free(p);
-	return q;
 }

@@ -13,10 +13,10 @@
 #include "base/err.h"
 
 /*
- * Makes the arena and forbids core dumps and ptrace by others. Call once, first
- * thing in main. Where the memory cannot be locked (RLIMIT_MEMLOCK) it warns:
- * the arena still works and is still excluded from dumps.
- * Errors: -ENOMEM.
+ * Makes the arena, forbids core dumps and ptrace by others, and has OpenSSL wipe
+ * whatever it frees: it passes DER through ordinary memory on the way. Call once,
+ * first thing in main. Where the memory cannot be locked (RLIMIT_MEMLOCK) it warns:
+ * the arena still works and is still excluded from dumps. Errors: -ENOMEM.
  */
 CK_MUST_CHECK int ck_secret_init(struct ck_err *err);
 

@@ -24,7 +24,8 @@ struct ck_node {
 	uint32_t layer;		      /* whose index ENTRY belongs to */
 	uint32_t nlink;		      /* as a kernel filesystem counts: 2 + subdirectories */
 	ck_ino parent;		      /* of directories; of others: one of the parents */
-	uint32_t first_child;	      /* directories: dirents[first_child .. + n_children) */
+	uint32_t first_child;	      /* directories: dirents[first_child .. + n_children);
+				       * the runs lie in the order of the nodes */
 	uint32_t n_children;
 };
 
@@ -50,14 +51,18 @@ enum ck_whiteouts {
 
 /*
  * Merges LAYERS[0..N_LAYERS), lowest first. The indexes are borrowed and must outlive
- * the tree. A later entry of one layer wins; a non-directory over a directory removes
- * what was below; a hard link joins the node it names, in this layer or below; a
- * missing parent is a directory 0755 root:root; entries below a symlink to a directory
- * land where it leads, confined to the root; sockets and entries that no filesystem
- * can show are refused.
+ * the tree. A layer's whiteouts act first and on lower layers only, those that hide
+ * nothing are ignored; then its entries act in the order of the tar. A later entry of
+ * one layer wins; a non-directory over a directory removes what was below; a hard link
+ * joins the node that its target is at that point, or that the target becomes later in
+ * the layer; a missing parent, or one that is a file of a lower layer, is a directory
+ * 0755 root:root; entries below a symlink to a directory land where it leads, confined
+ * to the root. In CK_WHITEOUTS_SHOW a hard link to what the layer does not hold is an
+ * empty file of mode 0.
  * *OUT is the caller's to ck_tree_free.
- * Errors: -EBADMSG (hard link to nothing, parent that is a file, symlink loop: the
- * message names layer and path), -EFBIG, -ENOMEM.
+ * Errors: -EBADMSG (hard link to nothing or to a directory, a parent that is a file of
+ * the same layer, symlink loop, and what no filesystem can show: sockets, names above
+ * 255 bytes, symlinks above 4095; the message names layer and path), -EFBIG, -ENOMEM.
  */
 CK_MUST_CHECK int ck_tree_build(struct ck_tree **out, const struct ck_index *const *layers,
 				size_t n_layers, enum ck_whiteouts whiteouts, struct ck_err *err);

@@ -17,22 +17,34 @@ struct ck_mount; /* opaque */
  * Mounts STACK (borrowed; for CK_VIEW_ROOTFS already merged) read-only at DIR; the mount
  * answers once ck_mount_run runs. As root: allow_other, suid and dev honoured,
  * default_permissions, read-ahead raised to 1 MiB. SOURCE names the image in
- * /proc/mounts. *OUT is the caller's to ck_mount_close.
- * Errors: -EBUSY, -ENOENT, -ENOTDIR, -EPERM, -ENOMEM.
+ * /proc/mounts. The caller may fork in between: the process that runs it is the daemon.
+ * From here to ck_mount_close SIGINT, SIGTERM and SIGHUP, unless ignored, are blocked in
+ * the calling thread, and wait for ck_mount_run.
+ * *OUT is the caller's to ck_mount_close, in the same thread; on failure nothing stays
+ * mounted.
+ * Errors: -EBUSY (a cloakfs is mounted there, or a dead one), -ENOENT, -ENOTDIR, -EPERM,
+ * -EINVAL (layers not open, not merged), -ENOMEM, other errnos of mount(2).
  */
 CK_MUST_CHECK int ck_mount_open(struct ck_mount **out, struct ck_stack *stack, enum ck_view view,
 				const char *source, const char *dir, struct ck_err *err);
 
-/* Serves with several threads until the mount is unmounted or SIGINT/SIGTERM/SIGHUP
- * comes (which it handles while it runs). Errors: those of the FUSE session. */
+/*
+ * Serves with several threads until the mount is unmounted or SIGINT, SIGTERM or SIGHUP
+ * comes. A signal unmounts, though files are open; requests under way are answered, and
+ * what is open then is dead. SIGURG is used meanwhile.
+ * Errors: those of the FUSE session.
+ */
 CK_MUST_CHECK int ck_mount_run(struct ck_mount *m, struct ck_err *err);
 
 /* Unmounts where still mounted. NULL is allowed. */
 void ck_mount_close(struct ck_mount *m);
 
-/* Unmounts a cloakfs mount at DIR, also a stale one whose daemon is gone, and waits
- * for the daemon to end. Errors: -EINVAL (nothing of ours mounted there), -EBUSY,
- * -EPERM. */
+/*
+ * Unmounts a cloakfs mount at DIR, also a stale one whose daemon is gone, and waits for
+ * the daemon to end (in another network namespace it is not seen, nor waited for).
+ * Errors: -EINVAL (nothing of ours mounted there), -EBUSY (files open), -EPERM,
+ * -ETIMEDOUT (unmounted, but the daemon goes on), errnos of finding DIR.
+ */
 CK_MUST_CHECK int ck_unmount(const char *dir, struct ck_err *err);
 
 #endif

@@ -40,13 +40,17 @@ struct ck_image {
 };
 
 /*
- * Opens REF = "oci:DIR[:REF]" or "dir:DIR". PLATFORM = "os/arch[/variant]", or NULL
- * for the host's, picks from a multi-platform index. Checks the digests and sizes of
+ * Opens REF = "oci:DIR[:REF]" or "dir:DIR", either followed by "@sha256:<hex>" where the
+ * digest of the manifest, or of the index that it is picked from, must be that one.
+ * PLATFORM = "os/arch[/variant]" picks from a multi-platform index and must be what a
+ * single image says; NULL picks the host's. Checks the digests and sizes of
  * manifest and config, that layers and diff_ids are equally many, bounds everything
  * (4 MiB a document, 4096 layers, 2 nested indexes). Blobs of layers are not read.
  * *OUT is the caller's to close.
- * Errors: -EINVAL (reference, platform not there, several images and no REF), -ENOENT,
- * -EBADMSG (a document fails a check), -ENOTSUP (schema, digest algorithm), errnos.
+ * Errors: -EINVAL (reference, platform not there, several images and no REF: the message
+ * lists what there is), -ENOENT, -EBADMSG (a document fails a check, a pin does not
+ * hold), -ENOTSUP (transport, schema, digest algorithm, no container image), -EFBIG,
+ * -ELOOP (a file of the layout is a symbolic link), errnos.
  */
 CK_MUST_CHECK int ck_image_open(struct ck_image **out, const char *ref, const char *platform,
 				struct ck_err *err);

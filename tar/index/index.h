@@ -93,8 +93,7 @@ CK_MUST_CHECK int ck_index_add_xattr(struct ck_index_builder *b, const char *nam
 				     const void *value, size_t nbytes, struct ck_err *err);
 
 /* Sorts and hands over. *OUT is the caller's to ck_index_free; B is empty after. */
-CK_MUST_CHECK int ck_index_finish(struct ck_index_builder *b, struct ck_index *out,
-				  struct ck_err *err);
+void ck_index_finish(struct ck_index_builder *b, struct ck_index *out);
 void ck_index_free(struct ck_index *x); /* {0} is allowed */
 
 static inline void ck_index_builder_freep(struct ck_index_builder **b)

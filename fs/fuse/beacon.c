@@ -1,0 +1,96 @@
+#include "fs/fuse/beacon.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+
+/* EXIT_MS: from letting go of the mount to the process's end. */
+enum { BACKLOG = 64, EXIT_MS = 2000 };
+
+static socklen_t set_name(struct sockaddr_un *a, const char *name)
+{
+	size_t len = strnlen(name, sizeof a->sun_path - 1);
+
+	*a = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	memcpy(a->sun_path + 1, name, len); /* the NUL before it makes it abstract */
+	return (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + len);
+}
+
+int ck_beacon_light(unsigned dev_major, unsigned dev_minor)
+{
+	struct sockaddr_un a;
+	char name[64];
+	CK_AUTO(ck_closep)
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	snprintf(name, sizeof name, "cloakfs/%u:%u/%d", dev_major, dev_minor, (int)getpid());
+	socklen_t len = set_name(&a, name);
+	if (fd < 0 || bind(fd, (struct sockaddr *)&a, len) < 0 || listen(fd, BACKLOG) < 0)
+		return -errno;
+	return ck_take_fd(&fd);
+}
+
+/* Connects to the abstract NAME; only to a socket of root's or our own. */
+static int join(const char *name, pid_t *pid)
+{
+	struct sockaddr_un a;
+	struct ucred peer;
+	socklen_t len = set_name(&a, name), peer_len = sizeof peer;
+	CK_AUTO(ck_closep)
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+	if (fd < 0 || connect(fd, (struct sockaddr *)&a, len) < 0 ||
+	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_len) < 0)
+		return -errno;
+	if (peer.uid != 0 && peer.uid != geteuid())
+		return -EPERM;
+	*pid = peer.pid;
+	return ck_take_fd(&fd);
+}
+
+int ck_beacon_find(unsigned dev_major, unsigned dev_minor, pid_t *pid)
+{
+	CK_BUF table = { .max = (size_t)64 << 20 };
+	char prefix[64], *save;
+
+	snprintf(prefix, sizeof prefix, " @cloakfs/%u:%u/", dev_major, dev_minor);
+	if (ck_file_read(&table, "/proc/net/unix", NULL) < 0 || !table.len)
+		return -ENOENT;
+	for (char *line = strtok_r((char *)table.data, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		const char *at = strstr(line, prefix);
+		int fd = at ? join(at + 2, pid) : -1; /* behind the blank and the '@' */
+		if (fd >= 0)
+			return fd;
+	}
+	return -ENOENT;
+}
+
+int ck_beacon_await_end(int fd, pid_t pid, unsigned timeout_ms)
+{
+	struct pollfd beacon = { .fd = fd, .events = POLLIN };
+	uint64_t end = ck_now_ms() + timeout_ms;
+	int n;
+
+	do {
+		uint64_t now = ck_now_ms();
+		n = poll(&beacon, 1, now < end ? (int)(end - now) : 0);
+	} while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n ? -errno : -ETIMEDOUT;
+	CK_AUTO(ck_closep)
+	int process = pid > 0 && pid != getpid() ? (int)syscall(SYS_pidfd_open, pid, 0) : -1;
+	struct pollfd gone = { .fd = process, .events = POLLIN };
+	if (process >= 0)
+		(void)poll(&gone, 1, EXIT_MS);
+	return 0;
+}

@@ -1,0 +1,276 @@
+#include "fs/fuse/catalog.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+/* Of the layers view. */
+enum { ID_TOP = 1, ID_MANIFEST, ID_CONFIG, ID_FIRST_LAYER };
+enum { TOP_DOCS = 2 }; /* what the top directory lists before the layers' pairs */
+
+static const char *const doc_name[TOP_DOCS] = { "manifest.json", "config.json" };
+
+static void count_tree(struct ck_catalog *c, const struct ck_tree *t)
+{
+	c->n_nodes += t->n_nodes;
+	for (size_t i = 1; i <= t->n_nodes; i++) {
+		const struct ck_entry *e = t->nodes[i].entry;
+		if (e && S_ISREG(e->mode) && e->size <= INT64_MAX - c->total_bytes)
+			c->total_bytes += e->size;
+	}
+}
+
+static bool index_has_acl(const struct ck_index *x)
+{
+	static const char prefix[] = "system.posix_acl_";
+
+	for (size_t i = 0; i < x->n_xattrs; i++)
+		if (strncmp(ck_index_bytes(x, x->xattrs[i].name), prefix, sizeof prefix - 1) == 0)
+			return true;
+	return false;
+}
+
+static int open_layers_view(struct ck_catalog *c, struct ck_err *err)
+{
+	c->trees = calloc(c->n_layers + 1, sizeof(struct ck_tree *));
+	c->base = calloc(c->n_layers + 1, sizeof *c->base);
+	if (!c->trees || !c->base)
+		return ck_nomem(err, "making the view of the layers");
+	c->base[0] = ID_FIRST_LAYER;
+	c->n_nodes = ID_FIRST_LAYER - 1;
+	c->total_bytes = c->stack->image->manifest_len + c->stack->image->config_len;
+	for (uint32_t i = 0; i < c->n_layers; i++) {
+		int rc =
+		    ck_tree_build(&c->trees[i], &c->stack->index[i], 1, CK_WHITEOUTS_SHOW, err);
+		if (rc < 0) /* it says "layer 0": there is one */
+			return ck_wrap(err, "the view of layer %" PRIu32, i);
+		c->base[i + 1] = c->base[i] + 1 + c->trees[i]->n_nodes;
+		c->total_bytes += ck_layer_len(c->stack->layers[i]);
+		c->n_nodes++;
+		count_tree(c, c->trees[i]);
+	}
+	return 0;
+}
+
+int ck_catalog_open(struct ck_catalog *c, struct ck_stack *stack, enum ck_view view,
+		    struct ck_err *err)
+{
+	*c = (struct ck_catalog){ .stack = stack,
+				  .view = view,
+				  .n_layers = (uint32_t)stack->image->n_layers };
+	for (uint32_t i = 0; i < c->n_layers; i++) {
+		if (!stack->layers[i])
+			return ck_fail(err, -EINVAL, "layer %" PRIu32 " is not open", i);
+		c->has_acl = c->has_acl || index_has_acl(stack->index[i]);
+	}
+	if (view == CK_VIEW_LAYERS)
+		return open_layers_view(c, err);
+	if (!stack->tree)
+		return ck_fail(err, -EINVAL, "the layers are not merged");
+	count_tree(c, stack->tree);
+	return 0;
+}
+
+void ck_catalog_close(struct ck_catalog *c)
+{
+	for (uint32_t i = 0; c->trees && i < c->n_layers; i++)
+		ck_tree_free(c->trees[i]);
+	free(c->trees);
+	free(c->base);
+	*c = (struct ck_catalog){ 0 };
+}
+
+static bool node_item(const struct ck_tree *t, uint64_t ino, struct ck_item *out)
+{
+	if (ino == 0 || ino > t->n_nodes)
+		return false;
+	out->kind = CK_ITEM_NODE;
+	out->tree = t;
+	out->ino = (ck_ino)ino;
+	return true;
+}
+
+static bool doc_item(const void *doc, size_t len, struct ck_item *out)
+{
+	out->kind = CK_ITEM_DOC;
+	out->doc = doc;
+	out->len = len;
+	return true;
+}
+
+/* The layer in whose range ID lies. */
+static uint32_t layer_of(const struct ck_catalog *c, uint64_t id)
+{
+	uint32_t lo = 0, hi = c->n_layers - 1;
+
+	while (lo < hi) {
+		uint32_t mid = hi - (hi - lo) / 2;
+		if (c->base[mid] <= id)
+			lo = mid;
+		else
+			hi = mid - 1;
+	}
+	return lo;
+}
+
+bool ck_catalog_item(const struct ck_catalog *c, uint64_t id, struct ck_item *out)
+{
+	const struct ck_image *image = c->stack->image;
+
+	*out = (struct ck_item){ .id = id };
+	if (c->view == CK_VIEW_ROOTFS) {
+		if (!node_item(c->stack->tree, id, out))
+			return false;
+		out->layer = c->stack->tree->nodes[id].layer;
+		return true;
+	}
+	if (id == ID_TOP) {
+		out->kind = CK_ITEM_TOP;
+		return true;
+	}
+	if (id == ID_MANIFEST)
+		return doc_item(image->manifest, image->manifest_len, out);
+	if (id == ID_CONFIG)
+		return doc_item(image->config, image->config_len, out);
+	if (id < ID_FIRST_LAYER || id >= c->base[c->n_layers])
+		return false;
+	out->layer = layer_of(c, id);
+	if (id > c->base[out->layer])
+		return node_item(c->trees[out->layer], id - c->base[out->layer], out);
+	out->kind = CK_ITEM_TAR;
+	out->len = ck_layer_len(c->stack->layers[out->layer]);
+	return true;
+}
+
+const struct ck_entry *ck_item_entry(const struct ck_item *item)
+{
+	return item->kind == CK_ITEM_NODE ? item->tree->nodes[item->ino].entry : NULL;
+}
+
+const struct ck_index *ck_catalog_index(const struct ck_catalog *c, const struct ck_item *item)
+{
+	return c->stack->index[item->layer];
+}
+
+uint64_t ck_item_len(const struct ck_item *item)
+{
+	const struct ck_entry *e = ck_item_entry(item);
+
+	if (item->kind != CK_ITEM_NODE)
+		return item->len;
+	return e && S_ISREG(e->mode) ? e->size : 0;
+}
+
+void ck_catalog_stat(const struct ck_catalog *c, const struct ck_item *item, struct stat *out)
+{
+	if (item->kind == CK_ITEM_NODE) {
+		ck_stack_stat(item->tree, item->ino, out);
+		out->st_ino = item->id;
+		return;
+	}
+	*out = (struct stat){ .st_ino = item->id, .st_nlink = 1, .st_blksize = 4096 };
+	if (item->kind == CK_ITEM_TOP) {
+		out->st_mode = S_IFDIR | 0555;
+		out->st_nlink = 2 + c->n_layers;
+		out->st_size = 4096;
+		return;
+	}
+	out->st_mode = S_IFREG | 0444;
+	out->st_size = (off_t)item->len;
+	out->st_blocks = (blkcnt_t)(item->len / 512 + (item->len % 512 != 0));
+}
+
+/* The number of "3.tar" or "3" in the top directory, or 0. */
+static uint64_t lookup_layer(const struct ck_catalog *c, const char *name, size_t len)
+{
+	uint64_t layer = 0;
+	size_t n = 0;
+
+	while (n < len && n < 9 && name[n] >= '0' && name[n] <= '9')
+		layer = layer * 10 + (uint64_t)(name[n++] - '0');
+	if (n == 0 || layer >= c->n_layers || (name[0] == '0' && n > 1))
+		return 0;
+	if (n == len)
+		return c->base[layer] + 1;
+	return len - n == 4 && memcmp(name + n, ".tar", 4) == 0 ? c->base[layer] : 0;
+}
+
+uint64_t ck_catalog_lookup(const struct ck_catalog *c, const struct ck_item *dir, const char *name,
+			   size_t len)
+{
+	if (dir->kind == CK_ITEM_NODE) {
+		ck_ino ino = ck_tree_lookup(dir->tree, dir->ino, name, len);
+		return ino ? dir->id - dir->ino + ino : 0;
+	}
+	if (dir->kind != CK_ITEM_TOP)
+		return 0;
+	for (uint64_t i = 0; i < TOP_DOCS; i++)
+		if (strlen(doc_name[i]) == len && memcmp(doc_name[i], name, len) == 0)
+			return ID_MANIFEST + i;
+	return lookup_layer(c, name, len);
+}
+
+static uint64_t top_child(const struct ck_catalog *c, uint64_t idx, char name[CK_NAME_CAP])
+{
+	if (idx < TOP_DOCS) {
+		snprintf(name, CK_NAME_CAP, "%s", doc_name[idx]);
+		return ID_MANIFEST + idx;
+	}
+	uint64_t layer = (idx - TOP_DOCS) / 2, is_dir = (idx - TOP_DOCS) % 2;
+	if (layer >= c->n_layers)
+		return 0;
+	snprintf(name, CK_NAME_CAP, is_dir ? "%" PRIu64 : "%" PRIu64 ".tar", layer);
+	return c->base[layer] + is_dir;
+}
+
+uint64_t ck_catalog_child(const struct ck_catalog *c, const struct ck_item *dir, uint64_t idx,
+			  char name[CK_NAME_CAP])
+{
+	if (dir->kind == CK_ITEM_TOP)
+		return top_child(c, idx, name);
+	if (dir->kind != CK_ITEM_NODE)
+		return 0;
+	const struct ck_node *n = &dir->tree->nodes[dir->ino];
+	if (idx >= n->n_children)
+		return 0;
+	const struct ck_dirent *d = &dir->tree->dirents[n->first_child + idx];
+	memcpy(name, d->name, d->name_len); /* at most 255: the tree refuses others */
+	name[d->name_len] = 0;
+	return dir->id - dir->ino + d->ino;
+}
+
+uint64_t ck_catalog_parent(const struct ck_catalog *c, const struct ck_item *dir)
+{
+	if (dir->kind != CK_ITEM_NODE || (c->view == CK_VIEW_LAYERS && dir->ino == 1))
+		return ID_TOP;
+	return dir->id - dir->ino + dir->tree->nodes[dir->ino].parent;
+}
+
+int ck_catalog_read(const struct ck_catalog *c, const struct ck_item *item, void *buf,
+		    size_t nbytes, uint64_t off, struct ck_err *err)
+{
+	if (item->kind == CK_ITEM_DOC)
+		memcpy(buf, (const char *)item->doc + off, nbytes);
+	else if (item->kind == CK_ITEM_TAR)
+		return ck_layer_pread(c->stack->layers[item->layer], buf, nbytes, off, err);
+	else
+		return ck_stack_read(c->stack, item->layer, ck_item_entry(item), buf, nbytes, off,
+				     err);
+	return 0;
+}
+
+void ck_catalog_path(const struct ck_catalog *c, const struct ck_item *item, char *out, size_t cap)
+{
+	int n = 0;
+
+	if (item->kind == CK_ITEM_TAR)
+		snprintf(out, cap, "/%" PRIu32 ".tar", item->layer);
+	else if (item->kind == CK_ITEM_DOC)
+		snprintf(out, cap, "/%s", doc_name[item->id - ID_MANIFEST]);
+	else if (item->kind == CK_ITEM_TOP)
+		snprintf(out, cap, "/");
+	else if (c->view == CK_VIEW_LAYERS)
+		n = snprintf(out, cap, "/%" PRIu32, item->layer);
+	if (item->kind == CK_ITEM_NODE && n >= 0 && (size_t)n < cap)
+		ck_tree_path(item->tree, item->ino, out + n, cap - (size_t)n);
+}

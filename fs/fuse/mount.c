@@ -1,0 +1,340 @@
+#include "fs/fuse/mount.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "fs/fuse/beacon.h"
+#include "fs/fuse/mountpoint.h"
+#include "fs/fuse/ops.h"
+
+enum { READ_AHEAD_KB = CK_MAX_IO / 1024, MAX_THREADS = 16, IDLE_THREADS = 4 };
+
+struct ck_mount {
+	struct ck_ops ops;
+	bool has_buffers;
+	struct fuse_session *session;
+	char dir[PATH_MAX]; /* absolute, no symlinks */
+	struct ck_mounted at;
+	bool mounted;
+	int beacon;	  /* -1: none */
+	sigset_t signals; /* that end the mount, and the one that nudges */
+	sigset_t mask;	  /* as it was before the mount was opened */
+};
+
+/* libfuse writes to stderr, which a daemon no longer has. */
+static void on_fuse_log(enum fuse_log_level level, const char *fmt, va_list ap)
+{
+	char line[512];
+
+	vsnprintf(line, sizeof line, fmt, ap);
+	line[strcspn(line, "\n")] = 0;
+	ck_log(level <= FUSE_LOG_WARNING ? CK_LOG_WARNING : CK_LOG_DEBUG, "libfuse: %s", line);
+}
+
+/* A directory, and no cloakfs there yet. */
+static int check_dir(struct ck_mount *m, const char *dir, struct ck_err *err)
+{
+	struct ck_mounted at;
+	struct stat st;
+
+	if (!realpath(dir, m->dir))
+		return ck_fail(err, -errno, "cannot mount at %s: %s", dir, strerror(errno));
+	int rc = ck_mounted_at(m->dir, &at, err);
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	if (rc == 0 && at.ours && ck_mounted_stale(m->dir))
+		return ck_fail(err, -EBUSY,
+			       "the daemon of the mount at %s is gone (%s); clean up with: "
+			       "cloakfs umount %s",
+			       dir, strerror(ENOTCONN), dir);
+	if (rc == 0 && at.ours)
+		return ck_fail(err, -EBUSY, "an image is already mounted at %s", dir);
+	if (stat(m->dir, &st) < 0)
+		return ck_fail(err, -errno, "cannot mount at %s: %s", dir, strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return ck_fail(err, -ENOTDIR, "cannot mount at %s: it is not a directory", dir);
+	return 0;
+}
+
+/*
+ * As root the mount is made here, which tells why where it fails; the session takes the
+ * descriptor over. suid and dev are honoured: nothing forbids them.
+ */
+static int mount_as_root(struct ck_mount *m, const char *source, struct ck_err *err)
+{
+	char opts[160], fd_path[32];
+	CK_AUTO(ck_closep) int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
+
+	if (fd < 0)
+		return ck_fail(err, -errno, "cannot open /dev/fuse: %s (is the fuse module there?)",
+			       strerror(errno));
+	snprintf(opts, sizeof opts,
+		 "fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions,allow_other,"
+		 "max_read=%d",
+		 fd, geteuid(), getegid(), CK_MAX_IO);
+	if (mount(source, m->dir, CK_FUSE_TYPE, MS_RDONLY, opts) < 0)
+		return ck_fail(err, -errno, "cannot mount at %s: %s", m->dir, strerror(errno));
+	snprintf(fd_path, sizeof fd_path, "/dev/fd/%d", fd);
+	if (fuse_session_mount(m->session, fd_path) < 0) {
+		(void)umount2(m->dir, MNT_DETACH);
+		return ck_fail(err, -EIO, "libfuse does not take the mount at %s", m->dir);
+	}
+	m->mounted = true;
+	(void)ck_take_fd(&fd);
+	return 0;
+}
+
+static int mount_as_user(struct ck_mount *m, struct ck_err *err)
+{
+	if (fuse_session_mount(m->session, m->dir) < 0)
+		return ck_fail(err, -EPERM, "cannot mount at %s: fusermount3 refused", m->dir);
+	m->mounted = true;
+	return 0;
+}
+
+/* SOURCE goes into an option here; its commas and backslashes are escaped. */
+static int new_session(struct ck_mount *m, const char *source, struct ck_err *err)
+{
+	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
+	char name[PATH_MAX + 16], max_read[32], *opts = NULL;
+	int rc = -ENOMEM;
+
+	fuse_set_log_func(on_fuse_log);
+	snprintf(name, sizeof name, "fsname=%s", source);
+	snprintf(max_read, sizeof max_read, "max_read=%d", CK_MAX_IO);
+	if (fuse_opt_add_opt_escaped(&opts, name) == 0 &&
+	    fuse_opt_add_opt(&opts, "subtype=cloakfs,ro,default_permissions") == 0 &&
+	    fuse_opt_add_opt(&opts, max_read) == 0 && fuse_opt_add_arg(&args, "cloakfs") == 0 &&
+	    fuse_opt_add_arg(&args, "-o") == 0 && fuse_opt_add_arg(&args, opts) == 0) {
+		m->session = fuse_session_new(&args, &ck_fuse_ops, sizeof ck_fuse_ops, &m->ops);
+		rc = m->session ? 0 : -EINVAL;
+	}
+	free(opts);
+	fuse_opt_free_args(&args);
+	return rc < 0 ? ck_fail(err, rc, "cannot make a FUSE session") : 0;
+}
+
+/* Answers the kernel's first request, by which both sides tell what they can. */
+static int shake_hands(struct ck_mount *m, struct ck_err *err)
+{
+	struct fuse_buf buf = { 0 };
+	int rc = fuse_session_receive_buf(m->session, &buf);
+
+	if (rc > 0)
+		fuse_session_process_buf(m->session, &buf);
+	free(buf.mem);
+	if (rc <= 0 || fuse_session_exited(m->session))
+		return ck_fail(err, rc < 0 ? rc : -EIO,
+			       "the kernel and libfuse do not come together for the mount at %s",
+			       m->dir);
+	return 0;
+}
+
+/* The kernel starts with 128 KiB; after the handshake it takes more from root. */
+static void raise_read_ahead(const struct ck_mount *m)
+{
+	char path[64], kb[16];
+	int n = snprintf(kb, sizeof kb, "%d", READ_AHEAD_KB);
+
+	snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", m->at.dev_major,
+		 m->at.dev_minor);
+	CK_AUTO(ck_closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || ck_fd_write(fd, kb, (size_t)n, path, NULL) < 0)
+		ck_log(CK_LOG_DEBUG, "read-ahead of %s stays as it is: %s", m->dir,
+		       strerror(errno));
+}
+
+static int open_mount(struct ck_mount *m, struct ck_stack *stack, enum ck_view view,
+		      const char *source, const char *dir, struct ck_err *err)
+{
+	int rc = check_dir(m, dir, err);
+
+	if (rc == 0)
+		rc = ck_catalog_open(&m->ops.catalog, stack, view, err);
+	if (rc == 0 && (rc = -pthread_key_create(&m->ops.buffers, free)) < 0)
+		return ck_fail(err, rc, "cannot mount at %s: %s", dir, strerror(-rc));
+	m->has_buffers = rc == 0;
+	if (rc == 0)
+		rc = new_session(m, source, err);
+	if (rc == 0)
+		rc = geteuid() == 0 ? mount_as_root(m, source, err) : mount_as_user(m, err);
+	if (rc == 0 && (rc = ck_mounted_at(m->dir, &m->at, err)) == -ENOENT)
+		return ck_fail(err, rc, "the mount at %s vanished at once", dir);
+	if (rc == 0)
+		rc = shake_hands(m, err);
+	if (rc == 0)
+		raise_read_ahead(m);
+	return rc;
+}
+
+/* The signals that end a mount: those that the program was not told to ignore. */
+static void ending_signals(sigset_t *out)
+{
+	static const int all[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction now;
+
+	sigemptyset(out);
+	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
+		if (sigaction(all[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			sigaddset(out, all[i]);
+	sigaddset(out, SIGURG); /* see watch_signals */
+}
+
+int ck_mount_open(struct ck_mount **out, struct ck_stack *stack, enum ck_view view,
+		  const char *source, const char *dir, struct ck_err *err)
+{
+	struct ck_mount *m = calloc(1, sizeof *m);
+
+	if (!m)
+		return ck_nomem(err, "mounting an image");
+	m->beacon = -1;
+	/* From here on a signal waits for ck_mount_run, and leaves no dead mount behind. */
+	ending_signals(&m->signals);
+	pthread_sigmask(SIG_BLOCK, &m->signals, &m->mask);
+	int rc = open_mount(m, stack, view, source, dir, err);
+	if (rc < 0)
+		ck_mount_close(m);
+	else
+		*out = m;
+	return rc;
+}
+
+/* What the thread that waits for signals shares with the one that serves. */
+struct watch {
+	struct ck_mount *m;
+	pthread_t server;
+	atomic_bool done;
+};
+
+/* Only there to interrupt. */
+static void on_nudge(int sig)
+{
+	(void)sig;
+}
+
+static void detach(struct ck_mount *m)
+{
+	if (!m->mounted || !ck_mounted_still(m->dir, &m->at))
+		return; /* somebody else did, or something lies over it */
+	int rc = ck_mounted_detach(m->dir, false);
+	if (rc == -EBUSY)
+		rc = ck_mounted_detach(m->dir, true);
+	if (rc < 0)
+		ck_log(CK_LOG_WARNING, "cannot unmount %s: %s", m->dir, strerror(-rc));
+}
+
+/*
+ * On a signal: nobody enters any more, requests under way are answered, the end. libfuse
+ * looks at its exit flag only when its wait is interrupted, and could do so just before
+ * it waits: hence more than one nudge.
+ */
+static void *watch_signals(void *arg)
+{
+	struct watch *w = arg;
+	const struct timespec pause = { .tv_nsec = 5000000 };
+	int sig;
+
+	do {
+		if (sigwait(&w->m->signals, &sig) != 0)
+			return NULL;
+	} while (sig == SIGURG && !atomic_load(&w->done)); /* somebody else's */
+	if (atomic_load(&w->done))
+		return NULL;
+	ck_log(CK_LOG_INFO, "%s: unmounting %s", strsignal(sig), w->m->dir);
+	detach(w->m);
+	fuse_session_exit(w->m->session);
+	while (!atomic_load(&w->done)) {
+		pthread_kill(w->server, SIGURG);
+		nanosleep(&pause, NULL);
+	}
+	return NULL;
+}
+
+static int serve(struct ck_mount *m, struct ck_err *err)
+{
+	struct fuse_loop_config *config = fuse_loop_cfg_create();
+
+	if (!config)
+		return ck_nomem(err, "serving a mount");
+	fuse_loop_cfg_set_clone_fd(config, 0); /* no gain, and bars handing the session on */
+	fuse_loop_cfg_set_max_threads(config, MAX_THREADS);
+	fuse_loop_cfg_set_idle_threads(config, IDLE_THREADS);
+	int rc = fuse_session_loop_mt(m->session, config);
+	fuse_loop_cfg_destroy(config);
+	if (rc < 0)
+		return ck_fail(err, rc, "the session of the mount at %s broke off: %s", m->dir,
+			       strerror(-rc));
+	return 0;
+}
+
+/* Serves while another thread waits for signals, which all threads have blocked. */
+static int serve_watched(struct ck_mount *m, struct watch *w, struct ck_err *err)
+{
+	pthread_t watcher;
+	sigset_t nudge;
+	int rc = pthread_create(&watcher, NULL, watch_signals, w);
+
+	if (rc)
+		return ck_fail(err, -rc, "cannot start a thread: %s", strerror(rc));
+	sigemptyset(&nudge);
+	sigaddset(&nudge, SIGURG);
+	pthread_sigmask(SIG_UNBLOCK, &nudge, NULL);
+	rc = serve(m, err);
+	pthread_sigmask(SIG_BLOCK, &nudge, NULL);
+	atomic_store(&w->done, true);
+	pthread_kill(watcher, SIGURG);
+	pthread_join(watcher, NULL);
+	return rc;
+}
+
+int ck_mount_run(struct ck_mount *m, struct ck_err *err)
+{
+	struct watch w = { .m = m, .server = pthread_self() };
+	struct sigaction nudged = { .sa_handler = on_nudge }, was;
+
+	m->beacon = ck_beacon_light(m->at.dev_major, m->at.dev_minor);
+	if (m->beacon < 0)
+		ck_log(CK_LOG_WARNING, "cloakfs umount will not wait for this process: %s",
+		       strerror(-m->beacon));
+	sigaction(SIGURG, &nudged, &was);
+	int rc = serve_watched(m, &w, err);
+	sigaction(SIGURG, &was, NULL);
+	return rc;
+}
+
+/* Signals that came too late to be handled have had what they wanted. */
+static void restore_signals(const struct ck_mount *m)
+{
+	const struct timespec now = { 0 };
+
+	while (sigtimedwait(&m->signals, NULL, &now) > 0)
+		;
+	pthread_sigmask(SIG_SETMASK, &m->mask, NULL);
+}
+
+void ck_mount_close(struct ck_mount *m)
+{
+	if (!m)
+		return;
+	detach(m);
+	if (m->session)
+		fuse_session_destroy(m->session);
+	if (m->has_buffers) { /* a thread's own goes with it; this thread stays */
+		free(pthread_getspecific(m->ops.buffers));
+		pthread_key_delete(m->ops.buffers);
+	}
+	ck_catalog_close(&m->ops.catalog);
+	ck_closep(&m->beacon);
+	restore_signals(m);
+	free(m);
+}

@@ -1,0 +1,120 @@
+#include "fs/fuse/mountpoint.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/file.h"
+
+/* Undoes the table's \ooo in place. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	for (; *s; to++) {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' &&
+		    s[3] >= '0' && s[3] <= '7') {
+			*to = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
+			s += 4;
+		} else {
+			*to = *s++;
+		}
+	}
+	*to = 0;
+}
+
+/* "36 35 98:0 /root /mnt rw,... opt:1 - fuse.x source rw,user_id=0,..." */
+static bool parse_line(char *line, const char *path, struct ck_mounted *out)
+{
+	char *save, *field = strtok_r(line, " ", &save);
+	struct ck_mounted m = { 0 };
+
+	for (int i = 0; field && i < 5; i++, field = strtok_r(NULL, " ", &save)) {
+		if (i == 2 && sscanf(field, "%u:%u", &m.dev_major, &m.dev_minor) != 2)
+			return false;
+		if (i == 4) {
+			unescape(field);
+			if (strcmp(field, path) != 0)
+				return false;
+		}
+	}
+	while (field && strcmp(field, "-") != 0)
+		field = strtok_r(NULL, " ", &save);
+	char *type = field ? strtok_r(NULL, " ", &save) : NULL;
+	char *source = type ? strtok_r(NULL, " ", &save) : NULL;
+	char *opts = source ? strtok_r(NULL, " ", &save) : NULL;
+	if (!type)
+		return false;
+	snprintf(m.type, sizeof m.type, "%s", type);
+	m.ours = strcmp(type, CK_FUSE_TYPE) == 0;
+	const char *user = opts ? strstr(opts, "user_id=") : NULL;
+	if (user)
+		m.user = (uid_t)strtoul(user + sizeof "user_id=" - 1, NULL, 10);
+	*out = m;
+	return true;
+}
+
+int ck_mounted_at(const char *path, struct ck_mounted *out, struct ck_err *err)
+{
+	CK_BUF table = { .max = (size_t)64 << 20 };
+	char *save;
+	bool found = false;
+	int rc = ck_file_read(&table, "/proc/self/mountinfo", err);
+	if (rc < 0)
+		return rc;
+	/* The last line of a path is what lies on top. */
+	for (char *line = table.len ? strtok_r((char *)table.data, "\n", &save) : NULL; line;
+	     line = strtok_r(NULL, "\n", &save))
+		found |= parse_line(line, path, out);
+	return found ? 0 : -ENOENT;
+}
+
+bool ck_mounted_still(const char *path, const struct ck_mounted *m)
+{
+	struct ck_mounted now;
+
+	return ck_mounted_at(path, &now, NULL) == 0 && now.ours && now.dev_major == m->dev_major &&
+	       now.dev_minor == m->dev_minor;
+}
+
+bool ck_mounted_stale(const char *path)
+{
+	struct statx st;
+
+	/* What the kernel has cached would look alive. */
+	return statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st) < 0 &&
+	       errno == ENOTCONN;
+}
+
+/* fusermount3 says by its exit code only that it failed. */
+static int by_fusermount(const char *path, bool lazy)
+{
+	char program[] = "fusermount3", how[] = "-uq", how_lazy[] = "-uqz", end[] = "--";
+	char *argv[] = { program, lazy ? how_lazy : how, end, (char *)(uintptr_t)path, NULL };
+	struct ck_mounted m;
+	pid_t pid;
+	int status;
+
+	int rc = posix_spawnp(&pid, argv[0], NULL, NULL, argv, environ);
+	if (rc)
+		return -rc;
+	while (waitpid(pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return -errno;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+		return 0;
+	rc = ck_mounted_at(path, &m, NULL);
+	return rc < 0 ? -EINVAL : m.user == geteuid() ? -EBUSY : -EPERM;
+}
+
+int ck_mounted_detach(const char *path, bool lazy)
+{
+	if (umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
+		return 0;
+	return errno == EPERM && geteuid() != 0 ? by_fusermount(path, lazy) : -errno;
+}

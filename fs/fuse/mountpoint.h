@@ -1,0 +1,40 @@
+/*
+ * mountpoint - a directory as the kernel's table of mounts knows it.
+ * Source: proc_pid_mountinfo(5).
+ */
+#ifndef CK_MOUNTPOINT_H
+#define CK_MOUNTPOINT_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#include "base/err.h"
+
+#define CK_FUSE_TYPE "fuse.cloakfs"
+
+struct ck_mounted {
+	unsigned dev_major, dev_minor; /* st_dev of what is mounted */
+	bool ours;		       /* a cloakfs mount */
+	char type[64];		       /* of filesystem */
+	uid_t user;		       /* who mounted it; 0 unless a FUSE mount says other */
+};
+
+/* What is mounted on top at PATH (absolute, no symlinks). Asks the table only, never
+ * the filesystem, so a dead or silent daemon does not matter.
+ * Errors: -ENOENT without a message (nothing is), those of reading the table. */
+CK_MUST_CHECK int ck_mounted_at(const char *path, struct ck_mounted *out, struct ck_err *err);
+
+/* Whether M is still what is mounted on top at PATH. */
+bool ck_mounted_still(const char *path, const struct ck_mounted *m);
+
+/* Whether the daemon of the FUSE mount at PATH is gone. Asks the daemon, if it lives. */
+bool ck_mounted_stale(const char *path);
+
+/*
+ * Takes away what is mounted at PATH: as root by umount2, else by fusermount3. LAZY
+ * takes it out of the tree at once, though files in it are open.
+ * Errors: -EBUSY, -EPERM, -EINVAL (nothing there), errnos, without a message.
+ */
+CK_MUST_CHECK int ck_mounted_detach(const char *path, bool lazy);
+
+#endif

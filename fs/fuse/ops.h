@@ -1,0 +1,30 @@
+/*
+ * ops - the kernel's requests answered from a catalog.
+ *
+ * Nothing changes while a mount lives, so the kernel may keep all it is told for ever:
+ * entries, attributes, absent names, symlinks, pages. Open needs no message where the
+ * kernel allows that; there are no handles, and forgetting is nothing to us.
+ * A read gives its whole range or EIO, never less, and a failure is logged in one line.
+ * Threads: any number, each with a buffer of its own.
+ */
+#ifndef CK_OPS_H
+#define CK_OPS_H
+
+#include <fuse_lowlevel.h>
+#include <pthread.h>
+
+#include "fs/fuse/catalog.h"
+
+enum { CK_MAX_IO = 1 << 20 }; /* bytes of one read or directory reply */
+
+struct ck_ops {
+	struct ck_catalog catalog;
+	pthread_key_t buffers;	      /* CK_MAX_IO bytes a thread */
+	bool no_open, no_opendir;     /* the kernel does without these messages */
+	_Atomic uint64_t failed_read; /* the last one that was logged, and when */
+	_Atomic uint64_t failed_ms;
+};
+
+extern const struct fuse_lowlevel_ops ck_fuse_ops; /* user data: struct ck_ops */
+
+#endif

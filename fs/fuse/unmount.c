@@ -1,0 +1,56 @@
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "fs/fuse/beacon.h"
+#include "fs/fuse/mount.h"
+#include "fs/fuse/mountpoint.h"
+
+/* Requests that are being answered end first. */
+enum { END_MS = 30000 };
+
+static int refuse(const char *dir, int rc, struct ck_err *err)
+{
+	if (rc == -EBUSY)
+		return ck_fail(err, rc,
+			       "cannot unmount %s: files in it are open, or it is some process's "
+			       "working directory (fuser -vm %s shows them)",
+			       dir, dir);
+	if (rc == -EPERM)
+		return ck_fail(err, rc, "cannot unmount %s: only root and who mounted it may", dir);
+	return ck_fail(err, rc, "cannot unmount %s: %s", dir, strerror(-rc));
+}
+
+int ck_unmount(const char *dir, struct ck_err *err)
+{
+	char path[PATH_MAX];
+	struct ck_mounted m;
+	pid_t pid = 0;
+
+	if (!realpath(dir, path)) /* it asks nothing of a dead mount */
+		return ck_fail(err, -errno, "cannot unmount %s: %s", dir, strerror(errno));
+	int rc = ck_mounted_at(path, &m, err);
+	if (rc == -ENOENT)
+		return ck_fail(err, -EINVAL, "nothing is mounted at %s", path);
+	if (rc < 0)
+		return rc;
+	if (!m.ours)
+		return ck_fail(err, -EINVAL, "what is mounted at %s is of type %s, not %s", path,
+			       m.type, CK_FUSE_TYPE);
+	/* Before the mount goes: its device number may soon be another's. */
+	CK_AUTO(ck_closep) int beacon = ck_beacon_find(m.dev_major, m.dev_minor, &pid);
+	rc = ck_mounted_detach(path, false);
+	if (rc == -EBUSY && ck_mounted_stale(path)) /* what is open there is dead anyway */
+		rc = ck_mounted_detach(path, true);
+	if (rc < 0)
+		return refuse(path, rc, err);
+	if (beacon >= 0 && ck_beacon_await_end(beacon, pid, END_MS) == -ETIMEDOUT)
+		return ck_fail(
+		    err, -ETIMEDOUT,
+		    "%s is unmounted, but its daemon (process %d) still answers requests "
+		    "after %d seconds",
+		    path, (int)pid, END_MS / 1000);
+	return 0;
+}

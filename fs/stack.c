@@ -1,0 +1,280 @@
+#include "fs/stack.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+enum { CACHE_BYTES = 64 << 20, NAME_LEN = 64 };
+
+#define ENC_PREFIX "org.opencontainers.image.enc."
+
+/* Where the progress of one layer lies within that of all. */
+struct progress {
+	ck_progress_fn *fn;
+	void *ctx;
+	uint64_t before, total; /* blob bytes */
+};
+
+static void on_layer_progress(void *ctx, uint64_t nbytes, uint64_t total)
+{
+	const struct progress *p = ctx;
+
+	(void)total;
+	p->fn(p->ctx, p->before + nbytes, p->total);
+}
+
+/* "layer 2 (sha256:ab12cd34ef56...)" */
+static void layer_name(char out[NAME_LEN], const struct ck_image *image, size_t idx)
+{
+	snprintf(out, NAME_LEN, "layer %zu (%.19s...)", idx, image->layers[idx].digest_str);
+}
+
+static int wrap_layer(struct ck_err *err, const struct ck_image *image, size_t idx)
+{
+	char name[NAME_LEN];
+
+	layer_name(name, image, idx);
+	return ck_wrap(err, "%s", name);
+}
+
+static bool has_enc_annotation(const json_t *annotations)
+{
+	json_t *all = (json_t *)(uintptr_t)annotations; /* jansson iterates without const */
+
+	for (void *it = json_object_iter(all); it; it = json_object_iter_next(all, it))
+		if (strncmp(json_object_iter_key(it), ENC_PREFIX, sizeof ENC_PREFIX - 1) == 0)
+			return true;
+	return false;
+}
+
+/* The key as tar/ wants it, in secret memory. */
+static struct ck_ctr_key *to_ctr_key(const struct ck_layer_key *k)
+{
+	struct ck_ctr_key *out = ck_secret_alloc(sizeof *out);
+
+	if (out) {
+		memcpy(out->symkey, k->symkey, sizeof out->symkey);
+		memcpy(out->nonce, k->nonce, sizeof out->nonce);
+		memcpy(out->hmac, k->hmac, sizeof out->hmac);
+	}
+	return out;
+}
+
+static void ctr_key_freep(struct ck_ctr_key **k)
+{
+	ck_secret_dealloc(*k, sizeof **k);
+}
+
+/* What can be said without a key, a blob or a release. */
+static int check_layer(const struct ck_image_layer *l, const struct ck_stack_opts *opts,
+		       struct ck_err *err)
+{
+	bool wrapped = has_enc_annotation(l->annotations);
+
+	if (!l->encrypted && wrapped)
+		return ck_fail(
+		    err, -EBADMSG,
+		    "its annotations hold a wrapped key, but its media type %s is not an "
+		    "encrypted one: the manifest was altered",
+		    l->media_type);
+	if (l->encrypted && !wrapped)
+		return ck_fail(err, -EBADMSG,
+			       "its media type %s is an encrypted one, but no annotation holds a "
+			       "wrapped key",
+			       l->media_type);
+	if (!l->encrypted && opts->require_encrypted)
+		return ck_fail(err, -EPERM,
+			       "it is not encrypted, and the configuration demands that it is "
+			       "(require_encrypted)");
+	return 0;
+}
+
+/* *OUT stays NULL for a plain layer. */
+static int layer_key(struct ck_ctr_key **out, const struct ck_image_layer *l,
+		     struct ck_keyring *keys, struct ck_err *err)
+{
+	CK_AUTO(ck_envelope_freep) struct ck_envelope *e = NULL;
+	CK_AUTO(ck_layer_key_freep) struct ck_layer_key *k = NULL;
+
+	if (!l->encrypted)
+		return 0;
+	int rc = ck_envelope_parse(&e, l->annotations, err);
+	if (rc == 0)
+		rc = ck_keyring_unwrap(keys, e, &k, err);
+	if (rc < 0)
+		return rc;
+	*out = to_ctr_key(k);
+	return *out ? 0 : ck_nomem(err, "in the arena for keys");
+}
+
+static int open_layer(struct ck_stack *s, size_t idx, const struct ck_stack_opts *opts,
+		      struct progress *progress, struct ck_err *err)
+{
+	const struct ck_image_layer *l = &s->image->layers[idx];
+	CK_AUTO(ck_reader_closep) struct ck_reader *blob = NULL;
+	CK_AUTO(ctr_key_freep) struct ck_ctr_key *key = NULL;
+	char name[NAME_LEN];
+
+	layer_name(name, s->image, idx);
+	/* The blob first: a missing file should not cost a release. */
+	int rc = ck_image_blob(s->image, idx, &blob, err);
+	if (rc == 0)
+		rc = layer_key(&key, l, opts->keys, err);
+	if (rc < 0)
+		return ck_wrap(err, "%s", name);
+	struct ck_layer_spec spec = { .name = name, .key = key };
+	memcpy(spec.digest, l->digest, sizeof spec.digest);
+	memcpy(spec.diff_id, l->diff_id, sizeof spec.diff_id);
+	rc = ck_layer_open(&s->layers[idx], &spec, blob, s->cache,
+			   progress->fn ? on_layer_progress : NULL, progress, err);
+	if (rc < 0)
+		return rc;
+	blob = NULL;
+	s->index[idx] = ck_layer_index(s->layers[idx]);
+	progress->before += l->size;
+	return 0;
+}
+
+static int open_layers(struct ck_stack *s, size_t only, const struct ck_stack_opts *opts,
+		       struct ck_err *err)
+{
+	const struct ck_image *image = s->image;
+	size_t first = only == SIZE_MAX ? 0 : only,
+	       end = only == SIZE_MAX ? image->n_layers : only + 1;
+	struct progress progress = { opts->progress, opts->progress_ctx, 0, 0 };
+
+	/* All before any: a manifest that is refused should not cost a release. */
+	for (size_t i = first; i < end; i++) {
+		int rc = check_layer(&image->layers[i], opts, err);
+		if (rc < 0)
+			return wrap_layer(err, image, i);
+		progress.total += image->layers[i].size;
+	}
+	for (size_t i = first; i < end; i++) {
+		int rc = open_layer(s, i, opts, &progress, err);
+		if (rc < 0)
+			return rc;
+	}
+	return 0;
+}
+
+int ck_stack_open(struct ck_stack **out, const struct ck_image *image, size_t only,
+		  const struct ck_stack_opts *opts, struct ck_err *err)
+{
+	size_t n = image->n_layers;
+
+	if (only != SIZE_MAX && only >= n)
+		return ck_fail(err, -EINVAL,
+			       "there is no layer %zu: the image has %zu, counted from 0", only, n);
+	CK_AUTO(ck_stack_closep) struct ck_stack *s = calloc(1, sizeof *s);
+	if (!s)
+		return ck_nomem(err, "opening an image's layers");
+	s->image = image;
+	s->layers = calloc(n ? n : 1, sizeof(struct ck_layer *));
+	s->index = calloc(n ? n : 1, sizeof(const struct ck_index *));
+	if (!s->layers || !s->index)
+		return ck_nomem(err, "opening an image's layers");
+	int rc =
+	    ck_unitcache_open(&s->cache, opts->cache_bytes ? opts->cache_bytes : CACHE_BYTES, err);
+	if (rc == 0)
+		rc = open_layers(s, only, opts, err);
+	if (rc == 0)
+		*out = ck_take(s);
+	return rc;
+}
+
+int ck_stack_merge(struct ck_stack *s, struct ck_err *err)
+{
+	ck_tree_free(ck_take(s->tree));
+	return ck_tree_build(&s->tree, s->index, s->image->n_layers, CK_WHITEOUTS_APPLY, err);
+}
+
+void ck_stack_close(struct ck_stack *s)
+{
+	if (!s)
+		return;
+	ck_tree_free(s->tree);
+	for (size_t i = 0; s->layers && i < s->image->n_layers; i++)
+		ck_layer_close(s->layers[i]);
+	ck_unitcache_close(s->cache);
+	free(s->layers);
+	free(s->index);
+	free(s);
+}
+
+/* The first of E's extents that ends after OFF, or n_extents. */
+static uint32_t find_extent(const struct ck_extent *x, uint32_t n, uint64_t off)
+{
+	uint32_t lo = 0, hi = n;
+
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		if (x[mid].file_off <= off && off - x[mid].file_off >= x[mid].len)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+int ck_stack_read(struct ck_stack *s, uint32_t layer, const struct ck_entry *e, void *buf,
+		  size_t nbytes, uint64_t off, struct ck_err *err)
+{
+	if (layer >= s->image->n_layers || !s->layers[layer])
+		return ck_fail(err, -EINVAL, "layer %" PRIu32 " is not open", layer);
+	if (off > e->size || nbytes > e->size - off)
+		return ck_fail(err, -EINVAL,
+			       "read of %zu bytes at %" PRIu64 " is outside a file of %" PRIu64,
+			       nbytes, off, e->size);
+	const struct ck_extent *x = s->index[layer]->extents + e->first_extent;
+	uint32_t i = find_extent(x, e->n_extents, off);
+	uint8_t *to = buf;
+	while (nbytes) {
+		bool data = i < e->n_extents && x[i].file_off <= off;
+		uint64_t left = data		   ? x[i].len - (off - x[i].file_off)
+				: i < e->n_extents ? x[i].file_off - off
+						   : nbytes;
+		size_t n = left < nbytes ? (size_t)left : nbytes;
+		if (data) {
+			int rc = ck_layer_pread(s->layers[layer], to, n,
+						x[i].tar_off + (off - x[i].file_off), err);
+			if (rc < 0)
+				return rc;
+			i += n == left;
+		} else {
+			memset(to, 0, n);
+		}
+		to += n;
+		off += n;
+		nbytes -= n;
+	}
+	return 0;
+}
+
+void ck_stack_stat(const struct ck_tree *tree, ck_ino ino, struct stat *out)
+{
+	const struct ck_node *n = &tree->nodes[ino];
+	const struct ck_entry *e = n->entry;
+
+	*out = (struct stat){ .st_ino = ino, .st_nlink = n->nlink, .st_blksize = 4096 };
+	out->st_mode = e ? e->mode : S_IFDIR | 0755;
+	if (S_ISDIR(out->st_mode))
+		out->st_size = 4096;
+	if (!e)
+		return;
+	out->st_uid = e->uid;
+	out->st_gid = e->gid;
+	out->st_mtim = (struct timespec){ .tv_sec = e->mtime_s, .tv_nsec = e->mtime_ns };
+	out->st_atim = out->st_ctim = out->st_mtim;
+	if (S_ISREG(e->mode)) {
+		out->st_size = (off_t)e->size;
+		out->st_blocks = (blkcnt_t)(e->size / 512 + (e->size % 512 != 0));
+	} else if (S_ISLNK(e->mode)) {
+		/* Linux gives every link this mode, whatever a tar says. */
+		out->st_mode = S_IFLNK | 0777;
+		out->st_size = e->link.len;
+	} else if (S_ISCHR(e->mode) || S_ISBLK(e->mode)) {
+		out->st_rdev = makedev(e->rdev_major, e->rdev_minor);
+	}
+}

@@ -1,0 +1,137 @@
+#include "tar/inflate/units.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zstd.h>
+
+/* Room for one more of SIZE bytes in *P of *CAP elements with N used. */
+static int room(void *p, size_t n, size_t *cap, size_t size, struct ck_err *err)
+{
+	void **array = p;
+
+	if (n >= UINT32_MAX)
+		return ck_fail(err, -EFBIG, "too many decompression units");
+	if (n < *cap)
+		return 0;
+	size_t more = *cap ? *cap * 2 : 64;
+	void *d = reallocarray(*array, more, size);
+	if (!d)
+		return ck_nomem(err, "recording decompression units");
+	*array = d;
+	*cap = more;
+	return 0;
+}
+
+static int add_window(struct ck_units *u, const uint8_t *window, size_t len, uint32_t *packed,
+		      struct ck_err *err)
+{
+	size_t bound = ZSTD_compressBound(len);
+
+	if (u->cap_windows - u->windows_len < bound) {
+		size_t cap = u->cap_windows * 2 + 64 * bound;
+		uint8_t *w = realloc(u->windows, cap);
+		if (!w)
+			return ck_nomem(err, "recording decompression windows");
+		u->windows = w;
+		u->cap_windows = cap;
+	}
+	size_t n = ZSTD_compress(u->windows + u->windows_len, bound, window, len, 1);
+	if (ZSTD_isError(n))
+		return ck_nomem(err, "compressing a decompression window");
+	u->windows_len += n;
+	*packed = (uint32_t)n;
+	return 0;
+}
+
+int ck_units_add_unit(struct ck_units *u, uint64_t out_off, struct ck_err *err)
+{
+	int rc = room(&u->units, u->n_units, &u->cap_units, sizeof *u->units, err);
+	if (rc < 0)
+		return rc;
+	u->units[u->n_units++] = (struct ck_unit_start){ out_off, (uint32_t)(u->n_points - 1) };
+	return 0;
+}
+
+int ck_units_add_point(struct ck_units *u, const struct ck_point *p, const uint8_t *window,
+		       size_t window_len, struct ck_err *err)
+{
+	struct ck_point own = *p;
+	int rc = room(&u->points, u->n_points, &u->cap_points, sizeof *u->points, err);
+	if (rc < 0)
+		return rc;
+	own.window_off = u->windows_len;
+	own.window_len = 0;
+	if (window_len)
+		rc = add_window(u, window, window_len, &own.window_len, err);
+	if (rc < 0)
+		return rc;
+	u->points[u->n_points++] = own;
+	/* Nothing came out since the last unit began: this point serves it better. */
+	if (u->n_units && u->units[u->n_units - 1].out_off == p->out_off) {
+		u->units[u->n_units - 1].point = (uint32_t)(u->n_points - 1);
+		return 0;
+	}
+	return ck_units_add_unit(u, p->out_off, err);
+}
+
+void ck_units_finish(struct ck_units *u, uint64_t len, uint64_t in_len)
+{
+	u->len = len;
+	u->in_len = in_len;
+	while (u->n_units && u->units[u->n_units - 1].out_off >= len)
+		u->n_units--;
+	if (u->windows_len) {
+		uint8_t *w = realloc(u->windows, u->windows_len);
+		u->windows = w ? w : u->windows;
+		u->cap_windows = u->windows_len;
+	}
+}
+
+void ck_units_free(struct ck_units *u)
+{
+	free(u->points);
+	free(u->units);
+	free(u->windows);
+	*u = (struct ck_units){ 0 };
+}
+
+uint32_t ck_units_find(const struct ck_units *u, uint64_t off)
+{
+	size_t lo = 0, hi = u->n_units; /* units[lo] begins at or before off */
+
+	while (hi - lo > 1) {
+		size_t mid = lo + (hi - lo) / 2;
+		if (u->units[mid].out_off <= off)
+			lo = mid;
+		else
+			hi = mid;
+	}
+	return (uint32_t)lo;
+}
+
+uint64_t ck_units_end(const struct ck_units *u, uint32_t idx)
+{
+	return idx + 1 < u->n_units ? u->units[idx + 1].out_off : u->len;
+}
+
+uint64_t ck_units_in_end(const struct ck_units *u, uint32_t idx)
+{
+	uint32_t point = u->units[idx].point;
+
+	/* One byte more: the next point may share its first byte with this unit. */
+	return point + 1 < u->n_points ? u->points[point + 1].in_off + 1 : u->in_len;
+}
+
+int ck_units_window(const struct ck_units *u, const struct ck_point *p, uint8_t out[CK_WINDOW_LEN],
+		    size_t *len, struct ck_err *err)
+{
+	*len = 0;
+	if (p->window_len == 0)
+		return 0;
+	size_t n = ZSTD_decompress(out, CK_WINDOW_LEN, u->windows + p->window_off, p->window_len);
+	if (ZSTD_isError(n))
+		return ck_fail(err, -EIO, "decompression window: %s", ZSTD_getErrorName(n));
+	*len = n;
+	return 0;
+}

@@ -1,0 +1,281 @@
+#include "tar/layer.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/secret.h"
+#include "tar/inflate/decoder.h"
+#include "tar/pass.h"
+#include "tar/plain.h"
+
+/* Decoders kept for the next read; a sequential reader of a large zstd frame goes on
+ * where it was. */
+enum { N_IDLE = 4, PULL = 4 * CK_TAG_CHUNK };
+
+/* A decoder over the layer's compressed plaintext, and where it stands. */
+struct cursor {
+	struct ck_layer *layer;
+	struct ck_decoder *decoder;
+	uint8_t *buf;	  /* PULL bytes */
+	uint64_t in_off;  /* next byte to pull */
+	uint64_t in_end;  /* the unit needs no more than this, in whole chunks */
+	uint32_t point;	  /* it was started at */
+	uint64_t out_off; /* it will give next */
+};
+
+struct ck_layer {
+	char *name;
+	struct ck_reader *blob; /* owned */
+	struct ck_ctr_key *key; /* in secret memory; NULL: plain */
+	struct ck_pass_result what;
+	struct ck_reader *plain;
+	struct ck_unitcache *cache; /* borrowed */
+	pthread_mutex_t lock;
+	struct cursor *idle[N_IDLE]; /* NULL: none */
+};
+
+static void cursor_free(struct cursor *c)
+{
+	if (!c)
+		return;
+	ck_decoder_close(c->decoder);
+	if (c->buf)
+		ck_wipe(c->buf, PULL);
+	free(c->buf);
+	free(c);
+}
+
+/* Gives the decoder the next bytes, up to a chunk's end: a chunk is checked whole, so
+ * stopping inside one would check it twice. */
+static int pull(void *ctx, const uint8_t **p, size_t *nbytes, struct ck_err *err)
+{
+	struct cursor *c = ctx;
+	uint64_t len = ck_reader_len(c->layer->plain);
+	uint64_t end = c->in_off - c->in_off % CK_TAG_CHUNK + PULL;
+
+	/* A unit entered behind its point may pass the end that was foreseen. */
+	if (end > c->in_end && c->in_off < c->in_end)
+		end = c->in_end;
+	if (end > len)
+		end = len;
+	*p = c->buf;
+	*nbytes = (size_t)(end - c->in_off);
+	int rc = *nbytes ? ck_reader_pread(c->layer->plain, c->buf, *nbytes, c->in_off, err) : 0;
+	c->in_off = end;
+	return rc;
+}
+
+static struct cursor *cursor_new(struct ck_layer *l, struct ck_err *err)
+{
+	struct cursor *c = calloc(1, sizeof *c);
+
+	if (c)
+		c->layer = l;
+	if (!c || !(c->buf = malloc(PULL))) {
+		(void)ck_nomem(err, "reading a layer");
+		cursor_free(c);
+		return NULL;
+	}
+	if (ck_decoder_open(&c->decoder, l->what.units.compression, pull, c, NULL, err) < 0) {
+		cursor_free(c);
+		return NULL;
+	}
+	c->point = UINT32_MAX;
+	return c;
+}
+
+/* Whether C, left where it is, comes to unit U without starting again. */
+static bool leads_to(const struct cursor *c, const struct ck_unit_start *u)
+{
+	return c->point == u->point && c->out_off <= u->out_off;
+}
+
+/* The idle cursor nearest before unit U, else any idle one, else a new one. */
+static struct cursor *cursor_take(struct ck_layer *l, const struct ck_unit_start *u,
+				  struct ck_err *err)
+{
+	size_t best = N_IDLE;
+
+	pthread_mutex_lock(&l->lock);
+	for (size_t i = 0; i < N_IDLE; i++) {
+		struct cursor *c = l->idle[i], *b = best < N_IDLE ? l->idle[best] : NULL;
+		if (!c)
+			continue;
+		if (!b || (leads_to(c, u) && (!leads_to(b, u) || c->out_off > b->out_off)))
+			best = i;
+	}
+	struct cursor *c = best < N_IDLE ? l->idle[best] : NULL;
+	if (c)
+		l->idle[best] = NULL;
+	pthread_mutex_unlock(&l->lock);
+	return c ? c : cursor_new(l, err);
+}
+
+static void cursor_put(struct ck_layer *l, struct cursor *c)
+{
+	pthread_mutex_lock(&l->lock);
+	for (size_t i = 0; c && i < N_IDLE; i++) {
+		if (!l->idle[i]) {
+			l->idle[i] = c;
+			c = NULL;
+		}
+	}
+	pthread_mutex_unlock(&l->lock);
+	cursor_free(c);
+}
+
+/* Moves C to unit IDX: from where it is, or from the unit's point. */
+static int cursor_seek(struct cursor *c, uint32_t idx, uint8_t *scratch, size_t scratch_len,
+		       struct ck_err *err)
+{
+	const struct ck_units *u = &c->layer->what.units;
+	const struct ck_unit_start *start = &u->units[idx];
+	uint64_t in_end = ck_units_in_end(u, idx);
+
+	c->in_end = in_end + (CK_TAG_CHUNK - in_end % CK_TAG_CHUNK) % CK_TAG_CHUNK;
+	if (!leads_to(c, start)) {
+		c->in_off = u->points[start->point].in_off;
+		int rc = ck_decoder_restart(c->decoder, u, start->point, err);
+		if (rc < 0)
+			return rc;
+		c->point = start->point;
+		c->out_off = u->points[start->point].out_off;
+	}
+	while (c->out_off < start->out_off) {
+		uint64_t left = start->out_off - c->out_off;
+		size_t got, n = left < scratch_len ? (size_t)left : scratch_len;
+		int rc = ck_decoder_read(c->decoder, scratch, n, &got, err);
+		if (rc < 0)
+			return rc;
+		if (got < n)
+			return ck_fail(err, -EIO, "the stream ends before its unit %u", idx);
+		c->out_off += got;
+	}
+	return 0;
+}
+
+/* Decompresses unit IDX into BUF: the cache's fill function. */
+static int fill(void *owner, uint32_t idx, uint8_t *buf, size_t nbytes, struct ck_err *err)
+{
+	struct ck_layer *l = owner;
+	struct cursor *c = cursor_take(l, &l->what.units.units[idx], err);
+	size_t got = 0;
+
+	if (!c)
+		return -ENOMEM;
+	int rc = cursor_seek(c, idx, buf, nbytes, err); /* buf is free to be scratch */
+	if (rc == 0)
+		rc = ck_decoder_read(c->decoder, buf, nbytes, &got, err);
+	c->out_off += got;
+	if (rc == 0 && got < nbytes)
+		rc = ck_fail(err, -EIO, "the stream ends inside its unit %u", idx);
+	if (rc < 0) {
+		cursor_free(c); /* its state is anyone's guess */
+		/* What was verified once cannot be malformed: it changed, or we are wrong. */
+		return rc == -ENOMEM ? rc : (ck_wrap(err, "%s", l->name), -EIO);
+	}
+	cursor_put(l, c);
+	return 0;
+}
+
+int ck_layer_pread(struct ck_layer *l, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
+{
+	const struct ck_units *u = &l->what.units;
+	uint8_t *at = buf;
+
+	if (off > u->len || nbytes > u->len - off)
+		return ck_fail(err, -EINVAL,
+			       "%s: read of %zu bytes at %" PRIu64 " is outside its %" PRIu64,
+			       l->name, nbytes, off, u->len);
+	for (size_t left = nbytes; left;) {
+		uint32_t idx = ck_units_find(u, off);
+		uint64_t start = u->units[idx].out_off, end = ck_units_end(u, idx);
+		struct ck_unit *unit;
+		const uint8_t *data;
+		int rc = ck_unitcache_get(l->cache, l, idx, (size_t)(end - start), fill, &unit,
+					  &data, err);
+		if (rc < 0) {
+			/* All or nothing: what was copied so far is taken back. */
+			memset(buf, 0, nbytes);
+			return rc;
+		}
+		size_t n = end - off < left ? (size_t)(end - off) : left;
+		memcpy(at, data + (off - start), n);
+		ck_unitcache_put(l->cache, unit);
+		at += n;
+		off += n;
+		left -= n;
+	}
+	return 0;
+}
+
+static int copy_spec(struct ck_layer *l, const struct ck_layer_spec *spec, struct ck_err *err)
+{
+	l->name = strdup(spec->name);
+	if (!l->name)
+		return ck_nomem(err, "opening a layer");
+	if (!spec->key)
+		return 0;
+	l->key = ck_secret_alloc(sizeof *l->key);
+	if (!l->key)
+		return ck_nomem(err, "in the arena for keys");
+	*l->key = *spec->key;
+	return 0;
+}
+
+int ck_layer_open(struct ck_layer **out, const struct ck_layer_spec *spec, struct ck_reader *blob,
+		  struct ck_unitcache *cache, ck_progress_fn *progress, void *progress_ctx,
+		  struct ck_err *err)
+{
+	CK_AUTO(ck_layer_closep) struct ck_layer *l = calloc(1, sizeof *l);
+
+	if (!l)
+		return ck_nomem(err, "opening a layer");
+	pthread_mutex_init(&l->lock, NULL);
+	l->cache = cache;
+	int rc = copy_spec(l, spec, err);
+	if (rc == 0)
+		rc = ck_pass_run(&l->what, spec, blob, progress, progress_ctx, err);
+	if (rc < 0)
+		return ck_wrap(err, "%s", spec->name);
+	rc = ck_plain_open(&l->plain, blob, l->key, &l->what.tags, l->name, err);
+	if (rc < 0)
+		return rc;
+	l->blob = blob;
+	*out = ck_take(l);
+	return 0;
+}
+
+void ck_layer_close(struct ck_layer *l)
+{
+	if (!l)
+		return;
+	ck_unitcache_drop(l->cache, l);
+	for (size_t i = 0; i < N_IDLE; i++)
+		cursor_free(l->idle[i]);
+	ck_reader_close(l->plain);
+	ck_pass_result_free(&l->what);
+	ck_reader_close(l->blob);
+	ck_secret_dealloc(l->key, sizeof *l->key);
+	pthread_mutex_destroy(&l->lock);
+	free(l->name);
+	free(l);
+}
+
+const struct ck_index *ck_layer_index(const struct ck_layer *l)
+{
+	return &l->what.index;
+}
+
+const char *ck_layer_compression(const struct ck_layer *l)
+{
+	return ck_compression_name(l->what.units.compression);
+}
+
+uint64_t ck_layer_len(const struct ck_layer *l)
+{
+	return l->what.units.len;
+}

@@ -1,0 +1,360 @@
+#include "tar/pass.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <string.h>
+
+#include "base/secret.h"
+#include "base/text.h"
+#include "tar/cipher/ctr.h"
+#include "tar/index/tarscan.h"
+#include "tar/inflate/decoder.h"
+#include "tar/pipe.h"
+
+/* Blocks are whole chunks of the tag table; four each way keep every stage busy. */
+enum { BLOCK = 16 * CK_TAG_CHUNK, N_BLOCKS = 4 };
+
+/* How a stage ended. */
+struct outcome {
+	int code;
+	struct ck_err err;
+};
+
+struct pass {
+	const struct ck_layer_spec *spec;
+	struct ck_reader *blob;
+	struct ck_pass_result result;
+	struct ck_pipe *compressed, *tar; /* between stages 1-2 and 2-3 */
+	struct outcome cipher, inflate, scan;
+	atomic_uint_fast64_t through; /* blob bytes that left stage 1 */
+	/* Stage 2: the block its decoder is reading; or is to read first, after a look at
+	 * what it holds. */
+	struct ck_block *in_hand;
+	bool peeked;
+	/* Stage 3 */
+	struct ck_block *tar_block;
+	EVP_MD_CTX *diff_id;
+	uint64_t tar_len;
+	ck_progress_fn *progress;
+	void *progress_ctx;
+};
+
+/* Stage 1: read, hash, decrypt. */
+
+struct hashes {
+	EVP_MD_CTX *digest;
+	EVP_MAC_CTX *hmac; /* NULL for a plain layer */
+};
+
+static EVP_MAC_CTX *hmac_new(const uint8_t key[32])
+{
+	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	EVP_MAC_CTX *c = mac ? EVP_MAC_CTX_new(mac) : NULL;
+	OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
+								 (char[]){ "SHA256" }, 0),
+				OSSL_PARAM_construct_end() };
+
+	EVP_MAC_free(mac); /* the context holds its own reference */
+	if (c && !EVP_MAC_init(c, key, 32, params)) {
+		EVP_MAC_CTX_free(c);
+		c = NULL;
+	}
+	return c;
+}
+
+static int hashes_check(struct pass *p, struct hashes *h, struct ck_err *err)
+{
+	uint8_t got[CK_SHA256_LEN];
+	char is[CK_DIGEST_STR], want[CK_DIGEST_STR];
+	size_t n = 0;
+
+	if (!EVP_DigestFinal_ex(h->digest, got, NULL))
+		return ck_fail(err, -EIO, "SHA-256 failed");
+	if (memcmp(got, p->spec->digest, sizeof got) != 0) {
+		ck_digest_str(is, got);
+		ck_digest_str(want, p->spec->digest);
+		return ck_fail(err, -EBADMSG,
+			       "digest check failed: the blob is %s, the manifest says %s; it was "
+			       "changed or damaged",
+			       is, want);
+	}
+	if (!h->hmac)
+		return 0;
+	if (!EVP_MAC_final(h->hmac, got, &n, sizeof got) || n != sizeof got)
+		return ck_fail(err, -EIO, "HMAC-SHA256 failed");
+	if (CRYPTO_memcmp(got, p->spec->key->hmac, sizeof got) != 0)
+		return ck_fail(err, -EBADMSG,
+			       "HMAC check failed: the ciphertext was changed since it was "
+			       "encrypted, or its key is another layer's");
+	return 0;
+}
+
+/* Reads, hashes and decrypts the N bytes at OFF into B. */
+static int cipher_block(struct pass *p, struct hashes *h, struct ck_block *b, uint64_t off,
+			size_t n, struct ck_err *err)
+{
+	const struct ck_ctr_key *key = p->spec->key;
+	int rc = ck_reader_pread(p->blob, b->data, n, off, err);
+
+	if (rc < 0)
+		return rc;
+	if (!EVP_DigestUpdate(h->digest, b->data, n) ||
+	    (h->hmac && !EVP_MAC_update(h->hmac, b->data, n)))
+		return ck_fail(err, -EIO, "hashing failed");
+	rc = ck_tags_set(&p->result.tags, off / CK_TAG_CHUNK, b->data, n, err);
+	if (rc == 0 && key)
+		rc = ck_ctr_crypt(key->symkey, key->nonce, off, b->data, n, err);
+	b->len = n;
+	return rc;
+}
+
+/* All blocks of the blob; to the end of it even when nobody wants the bytes any more,
+ * for the verdict on the blob comes before that on its contents. */
+static int cipher_all(struct pass *p, struct hashes *h, struct ck_block *spare, struct ck_err *err)
+{
+	uint64_t len = ck_reader_len(p->blob);
+
+	for (uint64_t off = 0; off < len;) {
+		size_t n = len - off < BLOCK ? (size_t)(len - off) : BLOCK;
+		struct ck_block *b = ck_pipe_blank(p->compressed);
+		int rc = cipher_block(p, h, b ? b : spare, off, n, err);
+		if (b && rc == 0)
+			ck_pipe_push(p->compressed, b);
+		else if (b)
+			ck_pipe_done(p->compressed, b);
+		if (rc < 0)
+			return rc;
+		off += n;
+		atomic_store(&p->through, off);
+	}
+	return hashes_check(p, h, err);
+}
+
+static void *cipher_main(void *arg)
+{
+	struct pass *p = arg;
+	const struct ck_ctr_key *key = p->spec->key;
+	struct hashes h = { EVP_MD_CTX_new(), key ? hmac_new(key->symkey) : NULL };
+	struct ck_block spare = { .data = malloc(BLOCK) };
+
+	if (!h.digest || (key && !h.hmac) || !spare.data ||
+	    !EVP_DigestInit_ex(h.digest, EVP_sha256(), NULL))
+		p->cipher.code = ck_nomem(&p->cipher.err, "verifying a layer");
+	else
+		p->cipher.code = cipher_all(p, &h, &spare, &p->cipher.err);
+	ck_pipe_end(p->compressed);
+	EVP_MD_CTX_free(h.digest);
+	EVP_MAC_CTX_free(h.hmac);
+	if (spare.data)
+		ck_wipe(spare.data, BLOCK);
+	free(spare.data);
+	return NULL;
+}
+
+/* Stage 2: inflate. */
+
+static int pull_compressed(void *arg, const uint8_t **out, size_t *nbytes, struct ck_err *err)
+{
+	struct pass *p = arg;
+
+	(void)err;
+	if (p->in_hand && !p->peeked)
+		ck_pipe_done(p->compressed, p->in_hand);
+	if (!p->peeked)
+		p->in_hand = ck_pipe_pop(p->compressed);
+	p->peeked = false;
+	*out = p->in_hand ? p->in_hand->data : NULL;
+	*nbytes = p->in_hand ? p->in_hand->len : 0;
+	return 0;
+}
+
+static int inflate_all(struct pass *p, struct ck_err *err)
+{
+	const uint8_t *first = NULL;
+	size_t n = 0;
+	CK_AUTO(ck_decoder_closep) struct ck_decoder *d = NULL;
+	int rc = pull_compressed(p, &first, &n, err);
+
+	p->peeked = p->in_hand != NULL;
+	if (rc == 0)
+		rc = ck_decoder_open(&d, ck_compression_sniff(first, n), pull_compressed, p,
+				     &p->result.units, err);
+	for (uint64_t off = 0; rc == 0;) {
+		struct ck_block *b = ck_pipe_blank(p->tar);
+		if (!b)
+			return 0; /* the next stage has its own reason */
+		rc = ck_decoder_read(d, b->data, BLOCK, &b->len, err);
+		off += b->len;
+		if (rc < 0 || b->len == 0)
+			ck_pipe_done(p->tar, b);
+		else
+			ck_pipe_push(p->tar, b);
+		if (rc == 0 && b->len < BLOCK) {
+			ck_units_finish(&p->result.units, off, ck_reader_len(p->blob));
+			break;
+		}
+	}
+	return rc;
+}
+
+static void *inflate_main(void *arg)
+{
+	struct pass *p = arg;
+
+	p->inflate.code = inflate_all(p, &p->inflate.err);
+	if (p->in_hand)
+		ck_pipe_done(p->compressed, p->in_hand);
+	ck_pipe_hangup(p->compressed);
+	ck_pipe_end(p->tar);
+	return NULL;
+}
+
+/* Stage 3: hash and scan, on the caller's thread. */
+
+static int pull_tar(void *arg, const uint8_t **out, size_t *nbytes, struct ck_err *err)
+{
+	struct pass *p = arg;
+
+	if (p->tar_block)
+		ck_pipe_done(p->tar, p->tar_block);
+	p->tar_block = ck_pipe_pop(p->tar);
+	*out = p->tar_block ? p->tar_block->data : NULL;
+	*nbytes = p->tar_block ? p->tar_block->len : 0;
+	p->tar_len += *nbytes;
+	if (p->progress)
+		p->progress(p->progress_ctx, atomic_load(&p->through), ck_reader_len(p->blob));
+	if (*nbytes && !EVP_DigestUpdate(p->diff_id, *out, *nbytes))
+		return ck_fail(err, -EIO, "SHA-256 failed");
+	return 0;
+}
+
+/* What follows the archive's end still counts for the diff_id. */
+static int drain(struct pass *p, struct ck_err *err)
+{
+	const uint8_t *at;
+	size_t n;
+	int rc;
+
+	do
+		rc = pull_tar(p, &at, &n, err);
+	while (rc == 0 && n);
+	return rc;
+}
+
+static int check_diff_id(struct pass *p, struct ck_err *err)
+{
+	uint8_t got[CK_SHA256_LEN];
+	char is[CK_DIGEST_STR], want[CK_DIGEST_STR];
+
+	if (!EVP_DigestFinal_ex(p->diff_id, got, NULL))
+		return ck_fail(err, -EIO, "SHA-256 failed");
+	if (memcmp(got, p->spec->diff_id, sizeof got) == 0)
+		return 0;
+	ck_digest_str(is, got);
+	ck_digest_str(want, p->spec->diff_id);
+	return ck_fail(
+	    err, -EBADMSG,
+	    "diff_id check failed: the tar stream is %s, the image's config says %s; the "
+	    "layer is not the one this image was made of",
+	    is, want);
+}
+
+static int scan_all(struct pass *p, struct ck_err *err)
+{
+	struct ck_err tar_err = { 0 };
+	CK_AUTO(ck_index_builder_freep) struct ck_index_builder *b = NULL;
+
+	p->diff_id = EVP_MD_CTX_new();
+	if (!p->diff_id || !EVP_DigestInit_ex(p->diff_id, EVP_sha256(), NULL))
+		return ck_nomem(err, "verifying a layer");
+	int rc = ck_index_builder_new(&b, err);
+	if (rc < 0)
+		return rc;
+	int tar_rc = ck_tarscan(b, pull_tar, p, &tar_err);
+	rc = tar_rc < 0 && tar_rc != -EBADMSG ? tar_rc : drain(p, &tar_err);
+	/* A stream that is not the right one explains a tar that is not well-formed. */
+	if (rc == 0)
+		rc = check_diff_id(p, err);
+	else if (err)
+		*err = tar_err;
+	if (rc == 0 && tar_rc < 0) {
+		*err = tar_err;
+		rc = tar_rc;
+	}
+	if (rc == 0)
+		ck_index_finish(b, &p->result.index);
+	return rc;
+}
+
+static void scan(struct pass *p)
+{
+	p->scan.code = scan_all(p, &p->scan.err);
+	if (p->tar_block)
+		ck_pipe_done(p->tar, p->tar_block);
+	ck_pipe_hangup(p->tar);
+	EVP_MD_CTX_free(p->diff_id);
+}
+
+static int run_stages(struct pass *p, struct ck_err *err)
+{
+	pthread_t cipher, inflate;
+
+	if (pthread_create(&cipher, NULL, cipher_main, p) != 0)
+		return ck_fail(err, -EAGAIN, "cannot start a thread");
+	if (pthread_create(&inflate, NULL, inflate_main, p) != 0) {
+		ck_pipe_hangup(p->compressed);
+		pthread_join(cipher, NULL);
+		return ck_fail(err, -EAGAIN, "cannot start a thread");
+	}
+	scan(p);
+	pthread_join(inflate, NULL);
+	pthread_join(cipher, NULL);
+	/* The first stage that failed caused what came after it. */
+	const struct outcome *stages[] = { &p->cipher, &p->inflate, &p->scan };
+	for (size_t i = 0; i < 3; i++) {
+		if (stages[i]->code < 0) {
+			if (err)
+				*err = stages[i]->err;
+			return stages[i]->code;
+		}
+	}
+	return 0;
+}
+
+int ck_pass_run(struct ck_pass_result *out, const struct ck_layer_spec *spec,
+		struct ck_reader *blob, ck_progress_fn *progress, void *progress_ctx,
+		struct ck_err *err)
+{
+	struct pass p = {
+		.spec = spec, .blob = blob, .progress = progress, .progress_ctx = progress_ctx
+	};
+	int rc = ck_tags_init(&p.result.tags, ck_reader_len(blob), err);
+
+	if (rc == 0)
+		rc = ck_pipe_open(&p.compressed, N_BLOCKS, BLOCK, err);
+	if (rc == 0)
+		rc = ck_pipe_open(&p.tar, N_BLOCKS, BLOCK, err);
+	if (rc == 0)
+		rc = run_stages(&p, err);
+	ck_pipe_close(p.compressed);
+	ck_pipe_close(p.tar);
+	if (rc < 0)
+		ck_pass_result_free(&p.result);
+	else
+		*out = p.result;
+	return rc;
+}
+
+void ck_pass_result_free(struct ck_pass_result *r)
+{
+	ck_tags_free(&r->tags);
+	ck_units_free(&r->units);
+	ck_index_free(&r->index);
+}

@@ -1,0 +1,31 @@
+/*
+ * pass - the one pass over a blob that verifies a layer and builds its index.
+ *
+ * Three threads hand blocks on: read, hash and decrypt -> inflate -> hash and scan. All
+ * hashing lies on the sides, so that it runs on the core that does not inflate.
+ */
+#ifndef CK_PASS_H
+#define CK_PASS_H
+
+#include "tar/cipher/tags.h"
+#include "tar/inflate/units.h"
+#include "tar/layer.h"
+
+/* What the pass leaves behind, all of it verified. */
+struct ck_pass_result {
+	struct ck_tags tags;
+	struct ck_units units;
+	struct ck_index index;
+};
+
+/*
+ * Errors: -EBADMSG with the check that failed - the blob's own (digest, HMAC) before
+ * those of what is inside - , -EIO and what the blob's reader gave, -ENOMEM. *OUT is
+ * the caller's to ck_pass_result_free on success, untouched on failure.
+ */
+CK_MUST_CHECK int ck_pass_run(struct ck_pass_result *out, const struct ck_layer_spec *spec,
+			      struct ck_reader *blob, ck_progress_fn *progress, void *progress_ctx,
+			      struct ck_err *err);
+void ck_pass_result_free(struct ck_pass_result *r); /* {0} is allowed */
+
+#endif

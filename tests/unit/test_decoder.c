@@ -1,0 +1,186 @@
+/* The decoder: points lie where they should, every unit decodes from its own, malformed
+ * streams are refused and never read past. */
+#include <errno.h>
+#include <zlib.h>
+
+#include "tar/inflate/decoder.h"
+#include "tests/unit/lib/make.h"
+#include "tests/unit/lib/unit.h"
+
+/* Compressed bytes given in small uneven pieces. */
+struct feed {
+	const struct ck_buf *in;
+	size_t off, most;
+};
+
+static int pull(void *ctx, const uint8_t **p, size_t *nbytes, struct ck_err *err)
+{
+	struct feed *f = ctx;
+	size_t n = f->in->len - f->off;
+
+	(void)err;
+	if (f->most && n > f->most)
+		n = f->most;
+	*p = f->in->data + f->off;
+	*nbytes = n;
+	f->off += n;
+	return 0;
+}
+
+/* Decodes all of IN into OUT, recording U. */
+static int decode(struct ck_buf *out, const struct ck_buf *in, struct ck_units *u, size_t most,
+		  struct ck_err *err)
+{
+	struct feed f = { in, 0, most };
+	CK_AUTO(ck_decoder_closep) struct ck_decoder *d = NULL;
+	size_t got = 1;
+	int rc = ck_decoder_open(&d, ck_compression_sniff(in->data, in->len), pull, &f, u, err);
+
+	while (rc == 0 && got) {
+		static uint8_t buf[70000];
+		rc = ck_decoder_read(d, buf, sizeof buf, &got, err);
+		if (rc == 0)
+			rc = ck_buf_add(out, buf, got, err);
+	}
+	if (rc == 0 && u)
+		ck_units_finish(u, out->len, in->len);
+	return rc;
+}
+
+/* Decodes every unit on its own, in an order that never continues. */
+static void check_units(const struct ck_buf *in, const struct ck_buf *want,
+			const struct ck_units *u)
+{
+	struct ck_err err = { 0 };
+
+	for (size_t k = u->n_units; k-- > 0;) {
+		const struct ck_unit_start *start = &u->units[k];
+		const struct ck_point *p = &u->points[start->point];
+		struct feed f = { in, (size_t)p->in_off, 0 };
+		CK_AUTO(ck_decoder_closep) struct ck_decoder *d = NULL;
+		size_t got, n = (size_t)(ck_units_end(u, (uint32_t)k) - p->out_off);
+		uint8_t *buf = malloc(n);
+		assert_true(start->out_off < ck_units_end(u, (uint32_t)k));
+		assert_works(ck_decoder_open(&d, u->compression, pull, &f, NULL, &err), &err);
+		assert_works(ck_decoder_restart(d, u, start->point, &err), &err);
+		assert_works(ck_decoder_read(d, buf, n, &got, &err), &err);
+		assert_int_equal(got, n);
+		assert_memory_equal(buf, want->data + p->out_off, n);
+		free(buf);
+	}
+}
+
+static void test_points(void **state)
+{
+	enum { LEN = 20 << 20 };
+	static const struct {
+		const char *name;
+		int level, strategy;
+		size_t least_mid; /* points inside the stream, at least */
+	} rows[] = {
+		{ "dynamic blocks", 6, Z_DEFAULT_STRATEGY, 12 },
+		{ "level 1", 1, Z_DEFAULT_STRATEGY, 12 },
+		{ "stored blocks", 0, Z_DEFAULT_STRATEGY, 12 },
+		{ "Huffman only", 6, Z_HUFFMAN_ONLY, 12 },
+		{ "run lengths", 6, Z_RLE, 12 },
+		{ "fixed codes", 6, Z_FIXED, 0 },
+	};
+	CK_BUF plain = { 0 };
+	(void)state;
+	mk_bytes(&plain, 11, LEN);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		for (size_t most = 0; most <= 4097; most += 4097) {
+			CK_BUF in = { 0 }, out = { 0 };
+			struct ck_units u = { 0 };
+			struct ck_err err = { 0 };
+			mk_gzip(&in, plain.data, plain.len, rows[i].level, rows[i].strategy);
+			assert_works(decode(&out, &in, &u, most, &err), &err);
+			assert_int_equal(out.len, plain.len);
+			assert_memory_equal(out.data, plain.data, plain.len);
+			if (u.n_points < 1 + rows[i].least_mid)
+				fail_msg("%s: %zu points", rows[i].name, u.n_points);
+			assert_true(u.n_units >= LEN / (4 << 20));
+			check_units(&in, &plain, &u);
+			ck_units_free(&u);
+		}
+	}
+}
+
+/* Several members or frames: the points' header kind, grouping, and each unit. */
+static void test_members(void **state)
+{
+	CK_BUF plain = { 0 };
+	(void)state;
+	mk_bytes(&plain, 12, 9 << 20);
+	for (int zstd = 0; zstd < 2; zstd++) {
+		for (size_t part = 5000; part < 8 << 20; part = part * 7 + 1) {
+			CK_BUF in = { 0 }, out = { 0 };
+			struct ck_units u = { 0 };
+			struct ck_err err = { 0 };
+			for (size_t off = 0; off < plain.len; off += part) {
+				size_t n = plain.len - off < part ? plain.len - off : part;
+				if (zstd)
+					mk_zstd(&in, plain.data + off, n, 1);
+				else
+					mk_gzip(&in, plain.data + off, n, 6, Z_DEFAULT_STRATEGY);
+			}
+			assert_works(decode(&out, &in, &u, 0, &err), &err);
+			assert_memory_equal(out.data, plain.data, plain.len);
+			/* Small ones share a unit: no table entry for each 5,000 bytes. */
+			assert_in_range(u.n_units, 2, 20);
+			check_units(&in, &plain, &u);
+			ck_units_free(&u);
+		}
+	}
+}
+
+/* Whatever is cut off or flipped: an error or, for a flip that nothing covers, other
+ * bytes; never a crash, and a cut is never taken for the end. */
+static void test_malformed(void **state)
+{
+	CK_BUF plain = { 0 };
+	(void)state;
+	mk_bytes(&plain, 13, 3000);
+	for (int zstd = 0; zstd < 2; zstd++) {
+		CK_BUF in = { 0 };
+		struct ck_err err = { 0 };
+		if (zstd)
+			mk_zstd(&in, plain.data, plain.len, 3);
+		else
+			mk_gzip(&in, plain.data, plain.len, 6, Z_DEFAULT_STRATEGY);
+		for (size_t len = 4; len < in.len; len++) {
+			CK_BUF cut = { 0 }, out = { 0 };
+			assert_works(ck_buf_add(&cut, in.data, len, &err), &err);
+			assert_fails(decode(&out, &cut, NULL, 0, &err), -EBADMSG, &err,
+				     "truncated");
+		}
+		size_t refused = 0;
+		for (size_t bit = 32; bit < in.len * 8; bit++) {
+			CK_BUF bad = { 0 }, out = { 0 };
+			assert_works(ck_buf_add(&bad, in.data, in.len, &err), &err);
+			bad.data[bit / 8] ^= (uint8_t)(1 << bit % 8);
+			int rc = decode(&out, &bad, NULL, 0, &err);
+			assert_true(rc == 0 || rc == -EBADMSG);
+			refused += rc < 0;
+			/* Content is covered by a checksum; header fields need not be. */
+			assert_true(rc < 0 || (out.len == plain.len &&
+					       memcmp(out.data, plain.data, plain.len) == 0));
+		}
+		assert_true(refused > in.len * 7);
+	}
+	CK_BUF garbage = { 0 }, out = { 0 };
+	struct ck_err err = { 0 };
+	mk_gzip(&garbage, plain.data, plain.len, 6, Z_DEFAULT_STRATEGY);
+	assert_works(ck_buf_adds(&garbage, "garbage", &err), &err);
+	assert_fails(decode(&out, &garbage, NULL, 0, &err), -EBADMSG, &err, "garbage after");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_points),
+		cmocka_unit_test(test_members),
+		cmocka_unit_test(test_malformed),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,330 @@
+/* A layer: what it serves equals what was packed, in every compression and at every
+ * offset; what was changed is refused, and the message names the check. */
+#include <errno.h>
+#include <zlib.h>
+
+#include "base/text.h"
+#include "tests/unit/lib/make.h"
+#include "tests/unit/lib/unit.h"
+
+enum { N_FILES = 40, FILE_LEN = 300000 };
+
+struct shape {
+	const char *name, *compression;
+	void (*pack)(struct ck_buf *out, const struct ck_buf *tar);
+	bool encrypted;
+};
+
+static void pack_raw(struct ck_buf *out, const struct ck_buf *tar)
+{
+	assert_int_equal(ck_buf_add(out, tar->data, tar->len, NULL), 0);
+}
+
+static void pack_gzip(struct ck_buf *out, const struct ck_buf *tar)
+{
+	mk_gzip(out, tar->data, tar->len, 6, Z_DEFAULT_STRATEGY);
+}
+
+static void pack_gzip_stored(struct ck_buf *out, const struct ck_buf *tar)
+{
+	mk_gzip(out, tar->data, tar->len, 0, Z_DEFAULT_STRATEGY);
+}
+
+static void pack_gzip_fixed(struct ck_buf *out, const struct ck_buf *tar)
+{
+	mk_gzip(out, tar->data, tar->len, 6, Z_FIXED);
+}
+
+/* Members of growing length: many to a unit, then units to a member. */
+static void pack_gzip_members(struct ck_buf *out, const struct ck_buf *tar)
+{
+	size_t n = 1;
+
+	for (size_t off = 0; off < tar->len; off += n, n = n * 3 + 1)
+		mk_gzip(out, tar->data + off, tar->len - off < n ? tar->len - off : n, 6,
+			Z_DEFAULT_STRATEGY);
+	mk_gzip(out, "", 0, 6, Z_DEFAULT_STRATEGY); /* an empty one at the end */
+}
+
+static void pack_zstd(struct ck_buf *out, const struct ck_buf *tar)
+{
+	mk_zstd(out, tar->data, tar->len, 3);
+}
+
+static void pack_zstd_frames(struct ck_buf *out, const struct ck_buf *tar)
+{
+	static const uint8_t skippable[] = { 0x5a, 0x2a, 0x4d, 0x18, 3, 0, 0, 0, 'a', 'b', 'c' };
+	size_t n = 1000;
+
+	assert_int_equal(ck_buf_add(out, skippable, sizeof skippable, NULL), 0);
+	for (size_t off = 0; off < tar->len; off += n, n = n * 2) {
+		mk_zstd(out, tar->data + off, tar->len - off < n ? tar->len - off : n, 3);
+		assert_int_equal(ck_buf_add(out, skippable, sizeof skippable, NULL), 0);
+	}
+}
+
+static const struct shape shapes[] = {
+	{ "raw", "none", pack_raw, false },
+	{ "raw, encrypted", "none", pack_raw, true },
+	{ "gzip", "gzip", pack_gzip, true },
+	{ "gzip, stored blocks only", "gzip", pack_gzip_stored, true },
+	{ "gzip, fixed codes only", "gzip", pack_gzip_fixed, true },
+	{ "gzip, several members", "gzip", pack_gzip_members, true },
+	{ "gzip, plain", "gzip", pack_gzip, false },
+	{ "zstd, one large frame", "zstd", pack_zstd, true },
+	{ "zstd, several frames and skippable ones", "zstd", pack_zstd_frames, true },
+};
+
+/* Opens the layer of BLOB; the caller's err says why not. */
+static int open_blob(struct ck_layer **out, const struct ck_buf *blob,
+		     const struct ck_layer_spec *spec, struct ck_unitcache *cache,
+		     struct ck_err *err)
+{
+	struct ck_reader *r = NULL;
+	assert_int_equal(ck_reader_open_mem(&r, blob->data, blob->len, err), 0);
+	int rc = ck_layer_open(out, spec, r, cache, NULL, NULL, err);
+	if (rc < 0)
+		ck_reader_close(r);
+	return rc;
+}
+
+static void check_reads(struct ck_layer *l, const struct ck_buf *tar, uint64_t seed)
+{
+	struct ck_err err = { 0 };
+	uint8_t *buf = malloc(1 << 20);
+
+	for (int i = 0; i < 300; i++) {
+		size_t n = mk_random(&seed) % (i % 10 ? 9000 : 1 << 20);
+		uint64_t off = mk_random(&seed) % tar->len;
+		if (n > tar->len - off)
+			n = (size_t)(tar->len - off);
+		assert_works(ck_layer_pread(l, buf, n, off, &err), &err);
+		if (memcmp(buf, tar->data + off, n) != 0)
+			fail_msg("%zu bytes at %llu differ", n, (unsigned long long)off);
+	}
+	for (uint64_t off = 0; off < tar->len; off += 1 << 20) { /* and in order */
+		size_t n = tar->len - off < 1 << 20 ? (size_t)(tar->len - off) : 1 << 20;
+		assert_works(ck_layer_pread(l, buf, n, off, &err), &err);
+		assert_memory_equal(buf, tar->data + off, n);
+	}
+	free(buf);
+}
+
+static void test_shapes(void **state)
+{
+	CK_BUF tar = { 0 };
+	(void)state;
+	mk_tar(&tar, 7, N_FILES, FILE_LEN);
+	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+		CK_BUF blob = { 0 };
+		struct ck_ctr_key key;
+		struct ck_err err = { 0 };
+		struct ck_layer *l = NULL;
+		struct ck_unitcache *cache = NULL;
+		shapes[i].pack(&blob, &tar);
+		if (shapes[i].encrypted)
+			mk_encrypt(&blob, &key, i);
+		struct ck_layer_spec spec = mk_spec(&blob, &tar, shapes[i].encrypted ? &key : NULL);
+		/* A small cache, so that units come and go. */
+		assert_works(ck_unitcache_open(&cache, 6 << 20, &err), &err);
+		int rc = open_blob(&l, &blob, &spec, cache, &err);
+		if (rc < 0)
+			fail_msg("%s: %s", shapes[i].name, err.msg);
+		assert_string_equal(ck_layer_compression(l), shapes[i].compression);
+		assert_int_equal(ck_layer_len(l), tar.len);
+		assert_int_equal(ck_layer_index(l)->n_entries, N_FILES);
+		check_reads(l, &tar, i);
+		ck_layer_close(l);
+		ck_unitcache_close(cache);
+	}
+}
+
+static void test_empty_streams(void **state)
+{
+	static const uint8_t zeros[1024];
+	struct ck_err err = { 0 };
+	struct ck_unitcache *cache = NULL;
+	(void)state;
+	assert_works(ck_unitcache_open(&cache, 1 << 20, &err), &err);
+	for (size_t len = 0; len <= sizeof zeros; len += sizeof zeros) {
+		for (int packed = 0; packed < 3; packed++) {
+			CK_BUF tar = { 0 }, blob = { 0 };
+			struct ck_layer *l = NULL;
+			uint8_t byte;
+			assert_works(ck_buf_add(&tar, zeros, len, &err), &err);
+			if (packed == 0)
+				pack_raw(&blob, &tar);
+			else if (packed == 1)
+				pack_gzip(&blob, &tar);
+			else
+				pack_zstd(&blob, &tar);
+			struct ck_layer_spec spec = mk_spec(&blob, &tar, NULL);
+			assert_works(open_blob(&l, &blob, &spec, cache, &err), &err);
+			assert_int_equal(ck_layer_index(l)->n_entries, 0);
+			assert_works(ck_layer_pread(l, &byte, 0, len, &err), &err);
+			assert_fails(ck_layer_pread(l, &byte, 1, len, &err), -EINVAL, &err,
+				     "outside");
+			ck_layer_close(l);
+		}
+	}
+	ck_unitcache_close(cache);
+}
+
+enum change { FLIP, CUT, GROW, BAD_HMAC, BAD_KEY, BAD_NONCE, BAD_DIFF_ID, BAD_DIGEST };
+
+static void test_refusals(void **state)
+{
+	static const struct {
+		const char *why;
+		enum change change;
+		bool fix_digest, fix_hmac;
+		const char *text;
+	} rows[] = {
+		{ "a flipped bit shows in the digest", FLIP, false, false, "digest check" },
+		{ "with a digest made to fit, in the HMAC", FLIP, true, false, "HMAC check" },
+		{ "with an HMAC made to fit, in the contents", FLIP, true, true, "" },
+		{ "a cut shows in the digest", CUT, false, false, "digest check" },
+		{ "and in the HMAC", CUT, true, false, "HMAC check" },
+		{ "and in the gzip trailer", CUT, true, true, "truncated" },
+		{ "more bytes show in the digest", GROW, false, false, "digest check" },
+		{ "and in the HMAC", GROW, true, false, "HMAC check" },
+		{ "and behind the gzip member", GROW, true, true, "gzip" },
+		{ "a wrong HMAC", BAD_HMAC, false, false, "HMAC check" },
+		{ "a wrong key", BAD_KEY, false, false, "HMAC check" },
+		{ "a nonce that is not the layer's", BAD_NONCE, false, false, "diff_id check" },
+		{ "a config of another image", BAD_DIFF_ID, false, false, "diff_id check" },
+		{ "a manifest of another blob", BAD_DIGEST, false, false, "digest check" },
+	};
+	CK_BUF tar = { 0 };
+	struct ck_unitcache *cache = NULL;
+	struct ck_err err = { 0 };
+	(void)state;
+	mk_tar(&tar, 3, 5, 200000);
+	assert_works(ck_unitcache_open(&cache, 1 << 20, &err), &err);
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		CK_BUF blob = { 0 };
+		struct ck_ctr_key key;
+		struct ck_layer *l = NULL;
+		pack_gzip(&blob, &tar);
+		mk_encrypt(&blob, &key, i);
+		struct ck_layer_spec spec = mk_spec(&blob, &tar, &key);
+		switch (rows[i].change) {
+		case FLIP:
+			blob.data[blob.len / 2] ^= 4;
+			break;
+		case CUT:
+			blob.len -= 9;
+			break;
+		case GROW:
+			assert_works(ck_buf_add(&blob, "x", 1, &err), &err);
+			break;
+		case BAD_HMAC:
+			key.hmac[31] ^= 1;
+			break;
+		case BAD_KEY:
+			key.symkey[0] ^= 1;
+			break;
+		case BAD_NONCE:
+			key.nonce[15] ^= 1;
+			break;
+		case BAD_DIFF_ID:
+			spec.diff_id[0] ^= 1;
+			break;
+		case BAD_DIGEST:
+			spec.digest[31] ^= 0x80;
+			break;
+		}
+		if (rows[i].fix_digest)
+			ck_sha256(spec.digest, blob.data, blob.len);
+		if (rows[i].fix_hmac)
+			mk_hmac(&blob, &key);
+		int rc = open_blob(&l, &blob, &spec, cache, &err);
+		if (rc != -EBADMSG || !strstr(err.msg, rows[i].text) ||
+		    !strstr(err.msg, "layer under test"))
+			fail_msg("%s: got %d \"%s\"", rows[i].why, rc, err.msg);
+	}
+	ck_unitcache_close(cache);
+}
+
+/* A blob whose bytes change after they were verified. */
+struct moody {
+	const struct ck_buf *blob;
+	uint64_t bad_at; /* flip this byte */
+	int bad_times;	 /* in so many of the next reads that hold it */
+};
+
+static ssize_t moody_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
+{
+	struct moody *m = ctx;
+
+	(void)err;
+	memcpy(buf, m->blob->data + off, nbytes);
+	if (m->bad_times > 0 && m->bad_at >= off && m->bad_at - off < nbytes) {
+		((uint8_t *)buf)[m->bad_at - off] ^= 1;
+		m->bad_times--;
+	}
+	return (ssize_t)nbytes;
+}
+
+static void test_changed_later(void **state)
+{
+	static const struct ck_reader_ops ops = { moody_pread, NULL };
+	CK_BUF tar = { 0 }, blob = { 0 };
+	struct ck_ctr_key key;
+	struct ck_err err = { 0 };
+	struct ck_unitcache *cache = NULL;
+	struct ck_layer *l = NULL;
+	struct ck_reader *r = NULL;
+	uint8_t buf[4096], none[4096] = { 0 };
+	(void)state;
+	mk_tar(&tar, 5, 20, 400000);
+	pack_gzip(&blob, &tar);
+	mk_encrypt(&blob, &key, 1);
+	struct moody m = { &blob, 0, 0 };
+	struct ck_layer_spec spec = mk_spec(&blob, &tar, &key);
+	assert_works(ck_unitcache_open(&cache, 0, &err), &err); /* keeps nothing */
+	assert_works(ck_reader_open(&r, &ops, &m, blob.len, &err), &err);
+	assert_works(ck_layer_open(&l, &spec, r, cache, NULL, NULL, &err), &err);
+	/* Once: it is fetched again, and nobody notices. */
+	m = (struct moody){ &blob, blob.len / 2, 1 };
+	uint64_t off = tar.len / 2;
+	for (uint64_t at = 0; at < tar.len; at += 65536) {
+		size_t n = tar.len - at < sizeof buf ? (size_t)(tar.len - at) : sizeof buf;
+		assert_works(ck_layer_pread(l, buf, n, at, &err), &err);
+		assert_memory_equal(buf, tar.data + at, n);
+	}
+	assert_int_equal(m.bad_times, 0);
+	/* For good: an error for what depends on it, and no byte of it. */
+	m = (struct moody){ &blob, blob.len / 2, 1 << 30 };
+	size_t failed = 0, fine = 0;
+	for (uint64_t at = 0; at + sizeof buf <= tar.len; at += 65536) {
+		memset(buf, 0xee, sizeof buf);
+		int rc = ck_layer_pread(l, buf, sizeof buf, at, &err);
+		if (rc == 0) {
+			assert_memory_equal(buf, tar.data + at, sizeof buf);
+			fine++;
+			continue;
+		}
+		assert_fails(rc, -EIO, &err, "chunk tag");
+		assert_memory_equal(buf, none, sizeof buf);
+		failed++;
+	}
+	assert_true(failed > 0 && fine > failed);
+	/* And it heals. */
+	m.bad_times = 0;
+	assert_works(ck_layer_pread(l, buf, sizeof buf, off, &err), &err);
+	assert_memory_equal(buf, tar.data + off, sizeof buf);
+	ck_layer_close(l);
+	ck_unitcache_close(cache);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_shapes),
+		cmocka_unit_test(test_empty_streams),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_changed_later),
+	};
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

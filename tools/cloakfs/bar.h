@@ -1,0 +1,26 @@
+/*
+ * bar - a progress bar on stderr, for people: only on a terminal, and only when the
+ * work takes longer than a blink.
+ */
+#ifndef CK_BAR_H
+#define CK_BAR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct ck_bar {
+	const char *label; /* borrowed */
+	bool active, shown;
+	uint64_t start_ms, last_ms; /* as ck_now_ms */
+};
+
+void ck_bar_start(struct ck_bar *bar, const char *label);
+
+/* A ck_progress_fn; CTX is the bar. */
+void ck_bar_update(void *ctx, uint64_t nbytes, uint64_t total);
+
+/* Removes the bar, so that a line may be printed; the next update draws it again. */
+void ck_bar_hide(struct ck_bar *bar);
+void ck_bar_end(struct ck_bar *bar); /* {0} is allowed */
+
+#endif

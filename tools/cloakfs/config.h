@@ -1,0 +1,43 @@
+/*
+ * config - the configuration file: JSON, described in cloakfs(8).
+ * Unknown keys are errors; relative paths are relative to the file's directory.
+ */
+#ifndef CK_CONFIG_H
+#define CK_CONFIG_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "base/http.h"
+
+#define CK_CONFIG_DEFAULT "/etc/cloakfs/cloakfs.json"
+#define CK_CONFIG_ENV	  "CLOAKFS_CONFIG"
+
+/* Strings are NULL where the file does not say; all belong to the configuration. */
+struct ck_config {
+	const char **hsm_hosts, **maa_hosts; /* NULL-ended */
+	const char *key_info_dir;
+	const char *wrap_hsm_host, *wrap_maa_host;
+	const char *tsm_dir, *sev_guest, *host_certs;
+	const char *client_id;
+	const char *imds_url, *authority_url, *hsm_resource;
+	const char *ca_file;
+	struct ck_http_address *addresses;
+	size_t n_addresses;
+	bool require_encrypted;
+	json_t *json; /* private: holds the strings */
+};
+
+/*
+ * Loads PATH, or, when it is NULL, what CLOAKFS_CONFIG names, or the default file when
+ * there is one, or nothing: then every member is empty.
+ * *OUT is the caller's to ck_config_free.
+ * Errors: errnos, -EFBIG, -EBADMSG (not JSON, wrong type), -EINVAL (unknown key, a
+ * value that cannot be), -ENOMEM.
+ */
+CK_MUST_CHECK int ck_config_load(struct ck_config *out, const char *path, struct ck_err *err);
+void ck_config_free(struct ck_config *c); /* {0} is allowed */
+
+#endif

@@ -1,0 +1,180 @@
+#include "tools/cloakfs/options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+/* LETTER stands for the option in a command's list; only 'h' and 'l' are also short
+ * options. */
+static const struct known {
+	char letter;
+	const char *name, *value, *help;
+} known[] = {
+	{ 'c', "config", "FILE", "the configuration file" },
+	{ 'k', "key", "KEY",
+	  "hsm (the default), provider:NAME[:VALUE], or a PEM file; repeatable" },
+	{ 'p', "platform", "OS/ARCH", "pick this platform, not the host's" },
+	{ 'v', "view", "VIEW", "rootfs (the default): the merged tree; layers: each of them" },
+	{ 'f', "foreground", NULL, "stay; SIGTERM or SIGINT unmounts" },
+	{ 'j', "json", NULL, "print JSON" },
+	{ 'l', "long", NULL, "(-l) mode, links, owner, size and time too" },
+	{ 'n', "layer", "N", "which layer, the lowest being 0" },
+	{ 'L', "listen", "ADDR", "unix:PATH, or HOST:PORT of a loopback address" },
+	{ 'x', "exec", NULL, "one JSON request on stdin, its answer on stdout" },
+	{ 'K', "key-info", "PREFIX", "wrap with the key that PREFIX-info.json describes" },
+	{ 'i', "in", "FILE", "what to read; - is stdin" },
+	{ 'o', "out", "FILE", "what to write; - is stdout" },
+	{ 'h', "help", NULL, "(-h) print this help" },
+};
+enum { N_KNOWN = sizeof known / sizeof known[0] };
+
+static bool takes(const struct ck_command *cmd, const struct known *k)
+{
+	return k->letter == 'h' || strchr(cmd->options, k->letter);
+}
+
+static const struct known *find(char letter)
+{
+	const struct known *k = known;
+
+	while (k->letter != letter)
+		k++;
+	return k;
+}
+
+static int parse_layer(size_t *out, const char *text, struct ck_err *err)
+{
+	char *end;
+
+	errno = 0;
+	unsigned long n = strtoul(text, &end, 10);
+	if (text[0] < '0' || text[0] > '9' || *end || errno || n >= SIZE_MAX)
+		return ck_fail(err, CK_USAGE, "--layer wants a number from 0, not \"%s\"", text);
+	*out = n;
+	return 0;
+}
+
+static int parse_view(enum ck_view *out, const char *text, struct ck_err *err)
+{
+	if (strcmp(text, "rootfs") == 0)
+		*out = CK_VIEW_ROOTFS;
+	else if (strcmp(text, "layers") == 0)
+		*out = CK_VIEW_LAYERS;
+	else
+		return ck_fail(err, CK_USAGE, "--view is rootfs or layers, not \"%s\"", text);
+	return 0;
+}
+
+static int take_value(struct ck_options *o, char letter, const char *value, struct ck_err *err)
+{
+	switch (letter) {
+	case 'c':
+		o->config = value;
+		return 0;
+	case 'k':
+		if (o->n_keys == CK_OPTIONS_MAX_KEYS)
+			return ck_fail(err, CK_USAGE, "more than %d --key", CK_OPTIONS_MAX_KEYS);
+		o->keys[o->n_keys++] = value;
+		return 0;
+	case 'p':
+		o->platform = value;
+		return 0;
+	case 'v':
+		return parse_view(&o->view, value, err);
+	case 'n':
+		return parse_layer(&o->layer, value, err);
+	case 'L':
+		o->listen = value;
+		return 0;
+	case 'K':
+		o->key_info = value;
+		return 0;
+	case 'i':
+		o->in = value;
+		return 0;
+	case 'o':
+		o->out = value;
+		return 0;
+	}
+	o->foreground |= letter == 'f';
+	o->json |= letter == 'j';
+	o->long_form |= letter == 'l';
+	o->exec |= letter == 'x';
+	o->help |= letter == 'h';
+	return 0;
+}
+
+static int check(const struct ck_options *o, const struct ck_command *cmd, const bool *seen,
+		 struct ck_err *err)
+{
+	for (const char *r = cmd->required; *r; r++)
+		if (!seen[(unsigned char)*r])
+			return ck_fail(err, CK_USAGE, "--%s %s is missing", find(*r)->name,
+				       find(*r)->value);
+	if (o->n_args < cmd->min_args)
+		return ck_fail(err, CK_USAGE, "too few arguments");
+	if (o->n_args > cmd->max_args)
+		return ck_fail(err, CK_USAGE, "\"%s\" is too much", o->args[cmd->max_args]);
+	return 0;
+}
+
+/* Long options are LONG + their index; a short one is its letter. */
+enum { LONG = 256 };
+
+static int misfit(int c, char **argv, struct ck_err *err)
+{
+	const char *word = argv[optind - 1];
+
+	if (c == ':')
+		return ck_fail(err, CK_USAGE, "%s wants a value", word);
+	if (optopt >= LONG)
+		return ck_fail(err, CK_USAGE, "--%s takes no value", known[optopt - LONG].name);
+	if (optopt)
+		return ck_fail(err, CK_USAGE, "unknown option -%c", optopt);
+	return ck_fail(err, CK_USAGE, "unknown option %s", word);
+}
+
+int ck_options_parse(struct ck_options *out, const struct ck_command *cmd, int argc, char **argv,
+		     struct ck_err *err)
+{
+	struct ck_options o = { .layer = SIZE_MAX };
+	struct option longs[N_KNOWN + 1] = { 0 };
+	bool seen[128] = { false };
+	size_t n = 0;
+
+	for (int i = 0; i < N_KNOWN; i++)
+		if (takes(cmd, &known[i]))
+			longs[n++] = (struct option){ known[i].name, known[i].value != NULL, NULL,
+						      LONG + i };
+	opterr = 0;
+	const char *shorts = strchr(cmd->options, 'l') ? ":hl" : ":h";
+	for (int c; (c = getopt_long(argc, argv, shorts, longs, NULL)) != -1;) {
+		if (c == ':' || c == '?')
+			return misfit(c, argv, err);
+		char letter = c >= LONG ? known[c - LONG].letter : (char)c;
+		seen[(unsigned char)letter] = true;
+		int rc = take_value(&o, letter, optarg, err);
+		if (rc)
+			return rc;
+	}
+	o.args = argv + optind;
+	o.n_args = (size_t)(argc - optind);
+	*out = o;
+	return o.help ? 0 : check(&o, cmd, seen, err);
+}
+
+void ck_options_help(const struct ck_command *cmd)
+{
+	printf("usage: cloakfs %s %s\n\n%s\n\noptions:\n", cmd->name, cmd->synopsis, cmd->summary);
+	for (size_t i = 0; i < N_KNOWN; i++) {
+		const struct known *k = &known[i];
+		char left[40];
+		if (!takes(cmd, k))
+			continue;
+		snprintf(left, sizeof left, "--%s%s%s", k->name, k->value ? " " : "",
+			 k->value ? k->value : "");
+		printf("  %-20s %s\n", left, k->help);
+	}
+}

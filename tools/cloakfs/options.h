@@ -1,0 +1,49 @@
+/*
+ * options - the command line of every subcommand, by one table.
+ */
+#ifndef CK_OPTIONS_H
+#define CK_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "fs/fuse/mount.h"
+
+enum { CK_OPTIONS_MAX_KEYS = 16 };
+
+struct ck_options {
+	const char *config, *platform, *key_info, *in, *out, *listen;
+	const char *keys[CK_OPTIONS_MAX_KEYS];
+	size_t n_keys;
+	size_t layer; /* SIZE_MAX when not given */
+	enum ck_view view;
+	bool json, long_form, foreground, exec;
+	bool help;
+	char **args; /* what is no option; n_args of them */
+	size_t n_args;
+};
+
+struct ck_command {
+	const char *name, *synopsis, *summary;
+	const char *options;  /* letters of those it takes; see options.c */
+	const char *required; /* letters of those it must get */
+	size_t min_args, max_args;
+	/* Secret memory does not stay locked in a forked child: such a command makes its
+	 * own after it forked. */
+	bool forks;
+	/* Returns 0, a negative errno, or CK_USAGE; an empty message has been told already. */
+	int (*run)(const struct ck_options *o, struct ck_err *err);
+};
+
+enum { CK_USAGE = 1 };
+
+/* Parses ARGV[0..ARGC), ARGV[0] being the command's name. Prints nothing.
+ * Returns 0 or CK_USAGE with a message. */
+CK_MUST_CHECK int ck_options_parse(struct ck_options *out, const struct ck_command *cmd, int argc,
+				   char **argv, struct ck_err *err);
+
+/* Prints CMD's help on stdout. */
+void ck_options_help(const struct ck_command *cmd);
+
+#endif
