@@ -79,20 +79,22 @@ unit: $(UNIT)
 fuzz: $(FUZZ)
 e2e: $(E2E)
 
-# An archive: a test that plays a room itself must not get the helpers that link the real one.
-$(BUILD)/libunit.a: $(call objs,tests/unit/lib)
+# What tests share. An archive: a test that stands in for a room (fake_attest.h) must not
+# get a helper that needs the real one.
+UNIT_LIB := $(BUILD)/tests/unit/lib.a
+$(UNIT_LIB): $(call objs,tests/unit/lib)
 	@rm -f $@
 	$(call say,AR)$(AR) rcs $@ $^
 
-$(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(BUILD)/libunit.a $(LIB)
+$(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(UNIT_LIB) $(LIB)
 	@mkdir -p $(@D)
-	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(BUILD)/libunit.a $(LIB) $(LIBS) -lcmocka
+	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(UNIT_LIB) $(LIB) $(LIBS) -lcmocka
 
 # The one part of the program that a unit test links.
 $(BUILD)/unit/test_config: $(BUILD)/tools/cloakfs/config.o
 
 # They run the local Azure.
-$(BUILD)/unit/test_attest_azsim $(BUILD)/unit/test_attest_faults: | $(BUILD)/azsim
+$(patsubst %,$(BUILD)/unit/test_attest_%,azsim faults hsmfaults): | $(BUILD)/azsim
 
 # A narrower pattern than the one above: tests of azsim's own parts.
 $(BUILD)/unit/test_azsim_%: $(BUILD)/tests/unit/test_azsim_%.o \

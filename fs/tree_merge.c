@@ -165,14 +165,14 @@ static int by_seq(const void *pa, const void *pb)
 	return (a > b) - (a < b);
 }
 
-/* *OUT: seq << 32 | index of each entry, in the tar's order. */
-static int tar_order(const struct ck_index *x, uint64_t **out, struct ck_err *err)
+/* The index of each entry, in its lower half, in the tar's order; NULL: out of memory. */
+static uint64_t *tar_order(const struct ck_index *x)
 {
 	uint64_t *order = calloc(x->n_entries ? x->n_entries : 1, sizeof *order);
 	bool dense = true; /* as the builder leaves it: each place is taken once */
 
 	if (!order)
-		return ck_nomem(err, "merging the layers' trees");
+		return NULL;
 	for (size_t i = 0; i < x->n_entries; i++) {
 		uint32_t seq = x->entries[i].seq;
 		dense = dense && seq < x->n_entries && order[seq] == 0;
@@ -183,8 +183,7 @@ static int tar_order(const struct ck_index *x, uint64_t **out, struct ck_err *er
 		order[i] = (uint64_t)x->entries[i].seq << 32 | i;
 	if (!dense)
 		qsort(order, x->n_entries, sizeof *order, by_seq);
-	*out = order;
-	return 0;
+	return order;
 }
 
 /* Promises that the layer did not keep: an error, or in the view of one layer a file of
@@ -225,15 +224,17 @@ static int apply_all(struct ck_merge *m, const uint64_t *order, apply_fn *apply,
 
 int ck_merge_layer(struct ck_merge *m, uint32_t layer, struct ck_err *err)
 {
-	CK_AUTO(ck_freep) uint64_t *order = NULL;
+	CK_AUTO(ck_freep) uint64_t *order = tar_order(m->layers[layer]);
+	int rc = 0;
 
+	if (!order)
+		return ck_nomem(err, "merging the layers' trees");
 	m->x = m->layers[layer];
 	m->layer = layer;
 	m->first_draft = m->n_drafts;
 	m->near_path = NULL;
-	int rc = tar_order(m->x, &order, err);
 	/* All whiteouts first: they concern only what the layers below left. */
-	if (rc == 0 && layer && m->whiteouts == CK_WHITEOUTS_APPLY)
+	if (layer && m->whiteouts == CK_WHITEOUTS_APPLY)
 		rc = apply_all(m, order, apply_whiteout, err);
 	if (rc == 0)
 		rc = apply_all(m, order, apply_entry, err);

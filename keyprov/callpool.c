@@ -48,6 +48,22 @@ static struct ck_call *pop(struct list *l)
 	return c;
 }
 
+/* Takes C out; false when it is not in L. */
+static bool take_out(struct list *l, const struct ck_call *c)
+{
+	struct ck_call **at = &l->head;
+
+	while (*at && *at != c)
+		at = &(*at)->next;
+	if (!*at)
+		return false;
+	*at = c->next;
+	if (l->tail == &c->next)
+		l->tail = at;
+	l->n--;
+	return true;
+}
+
 void ck_call_free(struct ck_call *call)
 {
 	if (!call)
@@ -81,6 +97,9 @@ static void perform(const struct ck_provider *p, struct ck_call *c)
 
 	if (rc == 0)
 		rc = ck_request_parse(&r, &c->op, json.data, json.len, &c->err);
+	/* What the HSM is asked for does not need them: a hanging one holds no megabytes. */
+	ck_buf_free(&c->in);
+	ck_buf_free(&json);
 	if (rc < 0) {
 		c->status = malformed_status(rc);
 		return;
@@ -111,16 +130,14 @@ static void *work(void *arg)
 			pthread_cond_wait(&pool->wake, &pool->lock);
 			continue;
 		}
-		if (c->owner) {
-			pool->n_running++;
-			pthread_mutex_unlock(&pool->lock);
-			perform(pool->provider, c);
-			if (c->status != CK_GRPC_OK)
-				ck_log(CK_LOG_WARNING, "cannot %s: %s",
-				       c->op == CK_OP_WRAP ? "wrap" : "unwrap", c->err.msg);
-			pthread_mutex_lock(&pool->lock);
-			pool->n_running--;
-		}
+		pool->n_running++;
+		pthread_mutex_unlock(&pool->lock);
+		perform(pool->provider, c);
+		if (c->status != CK_GRPC_OK)
+			ck_log(CK_LOG_WARNING, "cannot %s: %s",
+			       c->op == CK_OP_WRAP ? "wrap" : "unwrap", c->err.msg);
+		pthread_mutex_lock(&pool->lock);
+		pool->n_running--;
 		finish(pool, c);
 	}
 	pthread_mutex_unlock(&pool->lock);
@@ -205,6 +222,9 @@ void ck_callpool_abandon(struct ck_callpool *pool, struct ck_call *call)
 {
 	pthread_mutex_lock(&pool->lock);
 	call->owner = NULL;
+	/* A client may send and give up faster than calls are done. */
+	if (take_out(&pool->queue, call))
+		finish(pool, call);
 	pthread_mutex_unlock(&pool->lock);
 }
 

@@ -39,7 +39,8 @@ int ck_callpool_fd(const struct ck_callpool *pool);
  * CALL is still the caller's. */
 CK_MUST_CHECK int ck_callpool_submit(struct ck_callpool *pool, struct ck_call *call);
 
-/* Nobody waits for CALL any more: it will not be given back with an owner. */
+/* Nobody waits for CALL any more: it will not be given back with an owner, and not be
+ * done at all where it has not begun. */
 void ck_callpool_abandon(struct ck_callpool *pool, struct ck_call *call);
 
 /* A finished call, the caller's to ck_call_free; NULL when there is none. Its owner is

@@ -200,6 +200,9 @@ int ck_cmdcall(char *const argv[], const void *in, size_t nbytes, uint64_t deadl
 		return ck_fail(err, -ETIMEDOUT, "%s: it did not end in time", argv[0]);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
+	/* posix_spawn may say so in this way, too; a shell would add a word. */
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127 && errs.len == 0)
+		return ck_fail(err, -ENOENT, "cannot run %s", argv[0]);
 	if (WIFEXITED(status))
 		return ck_fail(err, -EIO, "%s ended with status %d: %s", argv[0],
 			       WEXITSTATUS(status), tail(&errs));

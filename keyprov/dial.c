@@ -5,8 +5,12 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -68,62 +72,101 @@ static int dial_unix(const char *path, uint64_t deadline_ms, struct ck_err *err)
 	return fd < 0 ? ck_fail(err, fd, "cannot connect to %s: %s", path, strerror(-fd)) : fd;
 }
 
-/* A look-up under way; in one piece of memory that may have to be given up. */
+/*
+ * A name's look-up, which libc cannot end at a deadline: on a thread that is left to its
+ * own when nobody waits any more. The last of the two to be done with it frees it.
+ */
 struct lookup {
-	struct gaicb cb;
-	struct addrinfo hints;
+	atomic_int n_users;
+	atomic_bool done; /* rc and found are there */
+	int event_fd;	  /* readable then */
+	int rc;
+	struct addrinfo *found;
 	char host[256], port[8];
 };
 
-/* Looks a name up by way of the network, no longer than the deadline. */
-static int resolve_slowly(struct lookup *l, uint64_t deadline_ms, struct addrinfo **out)
+static void lookup_leave(struct lookup *l)
 {
-	struct gaicb *list[] = { &l->cb };
-	int rc = getaddrinfo_a(GAI_NOWAIT, list, 1, NULL);
+	if (atomic_fetch_sub(&l->n_users, 1) != 1)
+		return;
+	if (l->found)
+		freeaddrinfo(l->found);
+	ck_closep(&l->event_fd);
+	free(l);
+}
 
-	while (rc == 0 && (rc = gai_error(&l->cb)) == EAI_INPROGRESS) {
-		uint64_t now = ck_now_ms(), left = now < deadline_ms ? deadline_ms - now : 0;
-		struct timespec ts = { (time_t)(left / 1000), (long)(left % 1000) * 1000000 };
-		if (left == 0 ||
-		    gai_suspend((const struct gaicb *const *)list, 1, &ts) == EAI_AGAIN) {
-			/* The resolver's thread still writes to *l: it cannot be freed. */
-			if (gai_cancel(&l->cb) == EAI_NOTCANCELED)
-				return EAI_INPROGRESS;
-			rc = EAI_AGAIN;
-			break;
-		}
-		rc = 0;
+static const struct addrinfo hints_name = { .ai_socktype = SOCK_STREAM,
+					    .ai_flags = AI_NUMERICSERV };
+static const struct addrinfo hints_number = { .ai_socktype = SOCK_STREAM,
+					      .ai_flags = AI_NUMERICSERV | AI_NUMERICHOST };
+
+static void *lookup_main(void *arg)
+{
+	struct lookup *l = arg;
+
+	l->rc = getaddrinfo(l->host, l->port, &hints_name, &l->found);
+	atomic_store(&l->done, true);
+	(void)eventfd_write(l->event_fd, 1);
+	lookup_leave(l);
+	return NULL;
+}
+
+static int lookup_start(struct lookup *l)
+{
+	pthread_attr_t attr;
+	pthread_t thread;
+	sigset_t all, old;
+
+	l->event_fd = eventfd(0, EFD_CLOEXEC);
+	if (l->event_fd < 0)
+		return errno;
+	if (pthread_attr_init(&attr))
+		return ENOMEM;
+	(void)pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+	sigfillset(&all);
+	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
+	atomic_fetch_add(&l->n_users, 1);
+	int rc = pthread_create(&thread, &attr, lookup_main, l);
+	if (rc)
+		atomic_fetch_sub(&l->n_users, 1);
+	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
+	(void)pthread_attr_destroy(&attr);
+	return rc;
+}
+
+static int resolve_name(const char *host, const char *port, uint64_t deadline_ms,
+			struct addrinfo **out, struct ck_err *err)
+{
+	struct lookup *l = calloc(1, sizeof *l);
+
+	if (!l)
+		return ck_nomem(err, "looking a host up");
+	l->n_users = 1;
+	l->event_fd = -1;
+	snprintf(l->host, sizeof l->host, "%s", host);
+	snprintf(l->port, sizeof l->port, "%s", port);
+	int rc = lookup_start(l);
+	if (rc) {
+		rc = ck_fail(err, -rc, "cannot look up %s: %s", host, strerror(rc));
+	} else if (ck_dial_wait(l->event_fd, POLLIN, deadline_ms) < 0 || !atomic_load(&l->done)) {
+		rc = ck_fail(err, -ETIMEDOUT, "looking up %s took too long", host);
+	} else if (l->rc) {
+		rc = ck_fail(err, -EINVAL, "cannot look up %s: %s", host, gai_strerror(l->rc));
+	} else {
+		*out = l->found;
+		l->found = NULL;
 	}
-	*out = l->cb.ar_result;
+	lookup_leave(l);
 	return rc;
 }
 
 static int resolve(const char *host, const char *port, uint64_t deadline_ms, struct addrinfo **out,
 		   struct ck_err *err)
 {
-	struct lookup *l = calloc(1, sizeof *l);
-
-	if (!l)
-		return ck_nomem(err, "looking a host up");
-	snprintf(l->host, sizeof l->host, "%s", host);
-	snprintf(l->port, sizeof l->port, "%s", port);
-	l->hints.ai_socktype = SOCK_STREAM;
-	l->hints.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV;
-	int rc = getaddrinfo(l->host, l->port, &l->hints, out);
-	if (rc == EAI_NONAME) {
-		l->hints.ai_flags = AI_NUMERICSERV;
-		l->cb = (struct gaicb){ .ar_name = l->host,
-					.ar_service = l->port,
-					.ar_request = &l->hints };
-		rc = resolve_slowly(l, deadline_ms, out);
-	}
-	if (rc != EAI_INPROGRESS)
-		free(l);
-	if (rc == EAI_INPROGRESS)
-		return ck_fail(err, -ETIMEDOUT, "looking up %s took too long", host);
-	if (rc)
-		return ck_fail(err, -EINVAL, "cannot look up %s: %s", host, gai_strerror(rc));
-	return 0;
+	/* An address in digits needs no thread. */
+	if (getaddrinfo(host, port, &hints_number, out) == 0)
+		return 0;
+	return resolve_name(host, port, deadline_ms, out, err);
 }
 
 bool ck_dial_is_port(const char *s)

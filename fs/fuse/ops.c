@@ -191,7 +191,7 @@ static bool list(const struct ck_catalog *c, const struct ck_item *dir, uint64_t
 	uint64_t id;
 
 	if (idx == 0 || idx == 1) {
-		strcpy(name, idx ? ".." : ".");
+		snprintf(name, CK_NAME_CAP, "%s", idx ? ".." : ".");
 		id = idx ? ck_catalog_parent(c, dir) : dir->id;
 	} else {
 		id = ck_catalog_child(c, dir, idx - 2, name);

@@ -1,5 +1,5 @@
 /*
- * Every way in which a service or the device may fail or lie, played by azsim: each row
+ * Every way in which the device, THIM or MAA may fail or lie, played by azsim: each row
  * states the error and how long it may take. The certificates' rows use a sev-guest
  * device played here, that gives azsim's reports without certificates beside them.
  */
@@ -55,16 +55,7 @@ static void device_and_thim(void **state)
 	ck_attest_close(a);
 }
 
-enum { QUICK = 3000, PATIENT = 8000, TIMEOUT = 13000 }; /* ms; sanitizers get thrice */
-
-struct fault {
-	const char *set; /* fault.<this> */
-	int rc;
-	const char *says; /* in the message, where it fails */
-	unsigned within_ms;
-};
-
-static const struct fault tsm_faults[] = {
+static const struct localazure_fault tsm_faults[] = {
 	{ "tsm_report=ebusy*1", 0, "", QUICK },
 	{ "tsm_report=ebusy", -EBUSY, "configfs-tsm", QUICK },
 	{ "tsm_report=eio", -EIO, "configfs-tsm", QUICK },
@@ -72,7 +63,7 @@ static const struct fault tsm_faults[] = {
 	{ "tsm_report=badsig", -EBADMSG, "not signed by the key", QUICK },
 };
 
-static const struct fault maa_faults[] = {
+static const struct localazure_fault maa_faults[] = {
 	{ "maa_attest=400", -EACCES, "attestation refused by " AZ_MAA " (400 Bad Request)", QUICK },
 	{ "maa_attest=403", -EACCES, "attestation refused by " AZ_MAA " (403 Forbidden)", QUICK },
 	{ "maa_attest=408*1", 0, "", QUICK },
@@ -103,59 +94,7 @@ static const struct fault maa_faults[] = {
 	{ "maa_certs=truncate", -EPROTO, "signing keys of " AZ_MAA, QUICK },
 };
 
-static const struct fault token_faults[] = {
-	{ "imds_token=400", -EACCES, "refused by IMDS", QUICK },
-	{ "imds_token=404", -EACCES, "refused by IMDS", QUICK },
-	{ "imds_token=410", -EACCES, "410 Gone", QUICK },
-	{ "imds_token=invalidtoken500*2", 0, "", PATIENT },
-	{ "imds_token=429*1", 0, "", QUICK },
-	{ "imds_token=reset", -EPROTO, "managed identity", QUICK },
-	{ "imds_token=truncate", -EPROTO, "managed identity", QUICK },
-	{ "imds_token=notjson", -EBADMSG, "not valid JSON", QUICK },
-	{ "imds_token=oversize", -EFBIG, "managed identity", QUICK },
-};
-
-static const struct fault release_faults[] = {
-	{ "hsm_release=400*1", 0, "", QUICK }, /* the other wrapping is asked for */
-	{ "hsm_release=400", -EACCES, "(400 Bad Request)", QUICK },
-	{ "hsm_release=401*1", 0, "", QUICK },
-	{ "hsm_release=401", -EACCES, "(401 Unauthorized)", QUICK },
-	{ "hsm_release=403", -EACCES,
-	  "Release of key imagekey000 refused by " AZ_HSM " (403 Forbidden)", QUICK },
-	{ "hsm_release=404", -EACCES, "(404 Not Found)", QUICK },
-	{ "hsm_release=429*1", 0, "", QUICK },
-	{ "hsm_release=500*2", 0, "", PATIENT },
-	{ "hsm_release=reset", -EPROTO, "release of key imagekey000", QUICK },
-	{ "hsm_release=truncate", -EPROTO, "release of key imagekey000", QUICK },
-	{ "hsm_release=oversize", -EFBIG, "release of key imagekey000", QUICK },
-	{ "hsm_release=notjson", -EBADMSG, "not valid JSON", QUICK },
-	{ "hsm_release=badsig", -EBADMSG, "signature is not valid", QUICK },
-	{ "hsm_release=algnone", -EBADMSG, "is not accepted", QUICK },
-	{ "hsm_release=algswap", -EBADMSG, "is not accepted", QUICK },
-	{ "hsm_release=wrongkid", -EBADMSG, "azsim-other-key", QUICK },
-	{ "hsm_release=expiredleaf", -EBADMSG, "certificate has expired", QUICK },
-	{ "hsm_release=sanmismatch", -EBADMSG, "not for host " AZ_HSM, QUICK },
-	{ "hsm_release=unknownroot", -EBADMSG, "not trusted", QUICK },
-	{ "hsm_release=nox5c", -EBADMSG, "x5c", QUICK },
-	{ "hsm_release=nononce", -EBADMSG, "\"nonce\" is missing", QUICK },
-	{ "hsm_release=wrongnonce", -EBADMSG, "another request (nonce)", QUICK },
-	{ "hsm_release=shortct", -EBADMSG, "cannot be unwrapped", QUICK },
-	{ "hsm_release=badkwp", -EBADMSG, "cannot be unwrapped", QUICK },
-	{ "hsm_release=otherkey", -EBADMSG, "cannot be unwrapped", QUICK },
-	{ "hsm_release=keymismatch", -EBADMSG, "does not match its public half", QUICK },
-	{ "hsm_release=notrsa", -EBADMSG, "no RSA key", QUICK },
-};
-
-static const struct fault get_faults[] = {
-	{ "hsm_get=401*1", 0, "", QUICK },
-	{ "hsm_get=403", -EACCES, "public half of key imagekey000 refused by " AZ_HSM, QUICK },
-	{ "hsm_get=404", -EACCES, "(404 Not Found)", QUICK },
-	{ "hsm_get=429*1", 0, "", QUICK },
-	{ "hsm_get=notjson", -EBADMSG, "public half of key imagekey000 from " AZ_HSM, QUICK },
-	{ "hsm_get=truncate", -EPROTO, "public half of key imagekey000", QUICK },
-};
-
-static const struct fault thim_faults[] = {
+static const struct localazure_fault thim_faults[] = {
 	{ "thim=404", -EACCES, "refused by THIM", QUICK },
 	{ "thim=500*1", 0, "", QUICK },
 	{ "thim=tcbmismatch*1", 0, "", QUICK }, /* fresh evidence, fresh certificates */
@@ -166,68 +105,17 @@ static const struct fault thim_faults[] = {
 	{ "thim=oversize", -EFBIG, "THIM", QUICK },
 };
 
-static int private_key(struct ck_attest *a, EVP_PKEY **out, struct ck_err *err)
-{
-	return ck_attest_private_key(a, &imagekey, out, err);
-}
-
-static int public_key(struct ck_attest *a, EVP_PKEY **out, struct ck_err *err)
-{
-	return ck_attest_public_key(a, &imagekey, out, err);
-}
-
-static void meet(const struct fault *f, const char *tsm,
-		 int (*get)(struct ck_attest *a, EVP_PKEY **out, struct ck_err *err), bool again)
-{
-	struct ck_attest *a = localazure_client(tsm, localazure_path("sev-guest"), NULL);
-	struct ck_err err = { 0 };
-	CK_PKEY *key = NULL;
-	char change[64];
-
-	snprintf(change, sizeof change, "'fault.%s'", f->set);
-	localazure_set(change);
-	uint64_t start = ck_now_ms();
-	int rc = get(a, &key, &err);
-	uint64_t took = ck_now_ms() - start;
-	snprintf(change, sizeof change, "fault.%.*s=off", (int)strcspn(f->set, "="), f->set);
-	localazure_set(change);
-	if (rc != f->rc || (rc < 0 && !strstr(err.msg, f->says)) || (rc == 0) != (key != NULL))
-		fail_msg("%s: %d \"%s\", not %d \"%s\"", f->set, rc, err.msg, f->rc, f->says);
-	if (took > 3 * f->within_ms)
-		fail_msg("%s: took %llu ms", f->set, (unsigned long long)took);
-	/* A failure is not remembered; to see it once an endpoint is enough. */
-	if (again && get(a, &key, &err) < 0)
-		fail_msg("after %s: %s", f->set, err.msg);
-	ck_attest_close(a);
-}
-
 static void faults_of_evidence(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < N_OF(tsm_faults); i++)
-		meet(&tsm_faults[i], localazure_tsm_dir(), private_key, i == N_OF(tsm_faults) - 1);
-	for (size_t i = 0; i < N_OF(thim_faults); i++)
-		meet(&thim_faults[i], "/nonexistent/tsm", private_key, i == N_OF(thim_faults) - 1);
+	localazure_meet(tsm_faults, N_OF(tsm_faults), NULL, ck_attest_private_key);
+	localazure_meet(thim_faults, N_OF(thim_faults), "/nonexistent/tsm", ck_attest_private_key);
 }
 
 static void faults_of_attestation(void **state)
 {
 	(void)state;
-	for (size_t i = 0; i < N_OF(maa_faults); i++)
-		meet(&maa_faults[i], localazure_tsm_dir(), private_key, i == N_OF(maa_faults) - 1);
-}
-
-static void faults_of_release(void **state)
-{
-	(void)state;
-	for (size_t i = 0; i < N_OF(token_faults); i++)
-		meet(&token_faults[i], localazure_tsm_dir(), private_key,
-		     i == N_OF(token_faults) - 1);
-	for (size_t i = 0; i < N_OF(release_faults); i++)
-		meet(&release_faults[i], localazure_tsm_dir(), private_key,
-		     i == N_OF(release_faults) - 1);
-	for (size_t i = 0; i < N_OF(get_faults); i++)
-		meet(&get_faults[i], localazure_tsm_dir(), public_key, i == N_OF(get_faults) - 1);
+	localazure_meet(maa_faults, N_OF(maa_faults), NULL, ck_attest_private_key);
 }
 
 static int setup(void **state)
@@ -253,7 +141,6 @@ int main(void)
 		cmocka_unit_test(device_and_thim),
 		cmocka_unit_test(faults_of_evidence),
 		cmocka_unit_test(faults_of_attestation),
-		cmocka_unit_test(faults_of_release),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -4,10 +4,14 @@
  */
 #include "attest/service.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <netdb.h>
 #include <openssl/ec.h>
 #include <openssl/pem.h>
+#include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -157,6 +161,53 @@ static void nobody_there(void **state)
 	assert_fails(ck_service_do(&call, &req, &res, &err), -ECONNREFUSED, &err, "127.0.0.1");
 	/* Two pauses: at least half of 250 and of 500 ms. */
 	assert_true(ck_now_ms() - start >= 375);
+}
+
+#define SILENT "silent.example"
+
+static sem_t names_answered, names_ended;
+
+/* The C library's, but for one name whose servers are silent. */
+int getaddrinfo(const char *node, const char *service, const struct addrinfo *hints,
+		struct addrinfo **out)
+{
+	int (*real)(const char *, const char *, const struct addrinfo *, struct addrinfo **);
+
+	if (!node || strcmp(node, SILENT) != 0) {
+		*(void **)&real = dlsym(RTLD_NEXT, "getaddrinfo");
+		return real(node, service, hints, out);
+	}
+	while (sem_wait(&names_answered) < 0)
+		;
+	sem_post(&names_ended);
+	return EAI_AGAIN;
+}
+
+static void *answer_in_time(void *arg)
+{
+	(void)poll(NULL, 0, 3000);
+	sem_post(&names_answered);
+	sem_wait(&names_ended);
+	return arg;
+}
+
+/* Name servers that say nothing do not make a request outlive its deadline. */
+static void silent_name_servers(void **state)
+{
+	struct ck_http_req req = { .url = "http://" SILENT "/", .tries = 1 };
+	const struct ck_call call = { http, ck_now_ms() + 300 };
+	struct ck_err err = { 0 };
+	CK_HTTP_RES res = { 0 };
+	pthread_t later;
+	uint64_t start = ck_now_ms();
+
+	(void)state;
+	sem_init(&names_answered, 0, 0);
+	sem_init(&names_ended, 0, 0);
+	assert_int_equal(pthread_create(&later, NULL, answer_in_time, NULL), 0);
+	assert_fails(ck_service_do(&call, &req, &res, &err), -ETIMEDOUT, &err, SILENT);
+	assert_true(ck_now_ms() - start < 2000);
+	pthread_join(later, NULL);
 }
 
 static void too_big(void **state)
@@ -632,6 +683,7 @@ int main(void)
 		cmocka_unit_test(not_tried_again),
 		cmocka_unit_test(too_late),
 		cmocka_unit_test(nobody_there),
+		cmocka_unit_test(silent_name_servers),
 		cmocka_unit_test(too_big),
 		cmocka_unit_test(refusals),
 		cmocka_unit_test(imds_token_remembered),

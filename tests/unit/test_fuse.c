@@ -3,6 +3,7 @@
  * tests; the lower layer holds one of everything, the upper one hides and replaces.
  */
 #include <dirent.h>
+#include <grp.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -72,6 +73,17 @@ static void add_xattrs(struct archive *a)
 	stand_add(a, e, "x", 1);
 }
 
+/* Mode 0640, and user 70001 may read. */
+static void add_acl(struct archive *a)
+{
+	struct archive_entry *e = stand_entry("acl", S_IFREG | 0640);
+	enum { ACCESS = ARCHIVE_ENTRY_ACL_TYPE_ACCESS, R = ARCHIVE_ENTRY_ACL_READ };
+
+	archive_entry_acl_add_entry(e, ACCESS, R, ARCHIVE_ENTRY_ACL_USER, 70001, "reader");
+	archive_entry_acl_add_entry(e, ACCESS, R, ARCHIVE_ENTRY_ACL_MASK, -1, "");
+	stand_add(a, e, "acl", 3);
+}
+
 static void make_layers(struct stand *s)
 {
 	struct archive *a = stand_tar(&s->tar[0]);
@@ -86,6 +98,7 @@ static void make_layers(struct stand *s)
 	add_special(a);
 	add_sparse(a);
 	add_xattrs(a);
+	add_acl(a);
 	add_text(a, "d/\xff\xfe\n", S_IFREG | 0644, "no UTF-8");
 	add_text(a, long_name, S_IFREG | 0644, "long");
 	add_text(a, "gone/x", S_IFREG | 0644, "gone");
@@ -244,29 +257,48 @@ static void test_xattrs(void **state)
 	assert_int_equal(llistxattr(stand_path(&root, "implied"), list, sizeof list), 0);
 }
 
-/* As an ordinary user: trusted names are not told, and modes are kept. */
-static void test_as_user(void **state)
+typedef int as_user_fn(void);
+
+/* What F returns when UID calls it. */
+static int as_user(uid_t uid, as_user_fn *f)
 {
-	const char *xattrs = stand_path(&root, "d/xattrs"), *empty = stand_path(&root, "d/empty"),
-		   *changed = stand_path(&root, "changed");
 	int status;
 	pid_t pid = fork();
 
-	(void)state;
-	if (pid == 0) {
-		char list[256];
-		if (setgid(8) < 0 || setuid(70000) < 0) /* who may enter d */
-			_exit(1);
-		ssize_t n = llistxattr(xattrs, list, sizeof list);
-		if (n <= 0 || memmem(list, (size_t)n, "trusted.", 8))
-			_exit(2);
-		if (open(empty, O_RDONLY) >= 0 || errno != EACCES)
-			_exit(3);
-		_exit(open(changed, O_RDONLY) >= 0 ? 0 : 4);
-	}
+	if (pid == 0)
+		_exit(setgroups(0, NULL) < 0 || setgid(8) < 0 || setuid(uid) < 0 ? 99 : f());
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
-	assert_int_equal(WEXITSTATUS(status), 0);
+	return WEXITSTATUS(status);
+}
+
+static int open_by_mode(void)
+{
+	if (open(stand_path(&root, "d/empty"), O_RDONLY | O_CLOEXEC) >= 0 || errno != EACCES)
+		return 1;
+	return open(stand_path(&root, "changed"), O_RDONLY | O_CLOEXEC) >= 0 ? 0 : 2;
+}
+
+static int list_no_trusted(void)
+{
+	char list[256];
+	ssize_t n = llistxattr(stand_path(&root, "d/xattrs"), list, sizeof list);
+
+	return n > 0 && !memmem(list, (size_t)n, "trusted.", 8) ? 0 : 1;
+}
+
+static int open_acl(void)
+{
+	return open(stand_path(&root, "acl"), O_RDONLY | O_CLOEXEC) >= 0 ? 0 : errno;
+}
+
+static void test_as_user(void **state)
+{
+	(void)state;
+	assert_int_equal(as_user(70000, open_by_mode), 0);
+	assert_int_equal(as_user(70000, list_no_trusted), 0);
+	assert_int_equal(as_user(70001, open_acl), 0);
+	assert_int_equal(as_user(70002, open_acl), EACCES);
 }
 
 static void test_data(void **state)
@@ -350,7 +382,7 @@ static void test_listing(void **state)
 	for (int again = 0; again < 2; again++) {
 		assert_int_equal(count_names(stand_path(&root, "many")), 2 + MANY);
 		assert_int_equal(count_names(stand_path(&root, "d")), 2 + 11);
-		assert_int_equal(count_names(root.dir), 2 + 5);
+		assert_int_equal(count_names(root.dir), 2 + 6);
 		assert_int_equal(count_names(stand_path(&root, "implied")), 2 + 1);
 	}
 	/* A place in the listing keeps its meaning. */
@@ -484,7 +516,7 @@ static void test_layers_view(void **state)
 		assert_memory_equal(tar.data, layers.tar[i].data, tar.len);
 	}
 	assert_int_equal(count_names(layers.dir), 8);
-	assert_int_equal(count_names(stand_path(&layers, "0")), 2 + 5);
+	assert_int_equal(count_names(stand_path(&layers, "0")), 2 + 6);
 	assert_int_equal(count_names(stand_path(&layers, "0/d")), 2 + 11);
 	assert_int_equal(stat(layers.dir, &st), 0);
 	assert_int_equal(st.st_nlink, 2 + STAND_LAYERS);

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -127,6 +128,7 @@ static inline void stand_mount(struct stand *s, enum ck_view view, const char *s
 	if (s->daemon == 0) {
 		struct ck_err err = { 0 };
 		struct ck_mount *m = NULL;
+		prctl(PR_SET_PDEATHSIG, SIGTERM); /* a test that crashes leaves no mount */
 		int log = open(s->log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 		dup2(log, 2);
 		close(log);

@@ -379,16 +379,22 @@ static const struct maker makers[] = {
 };
 enum { N_MAKERS = sizeof makers / sizeof makers[0] };
 
-static EVP_PKEY *maker_key(const struct maker *m)
+/* One of two keys for M, the caller's reference; RSA keys are dear, so they are kept. */
+static EVP_PKEY *rsa_keys[2];
+
+static EVP_PKEY *maker_key(const struct maker *m, int which)
 {
-	return m->group ? EVP_EC_gen(m->group) : EVP_RSA_gen(2048);
+	if (m->group)
+		return EVP_EC_gen(m->group);
+	EVP_PKEY_up_ref(rsa_keys[which]);
+	return rsa_keys[which];
 }
 
 static void every_algorithm(void **state)
 {
 	(void)state;
 	for (size_t i = 0; i < N_MAKERS; i++) {
-		EVP_PKEY *key = maker_key(&makers[i]), *other = maker_key(&makers[i]);
+		EVP_PKEY *key = maker_key(&makers[i], 0), *other = maker_key(&makers[i], 1);
 		CK_JSON *doc = make_flattened(&makers[i], key, "the private options");
 		struct ck_err err = { 0 };
 
@@ -408,7 +414,7 @@ static void every_part_is_authenticated(void **state)
 					     "tag" };
 
 	for (size_t i = 0; i < N_MAKERS; i += 4) {
-		EVP_PKEY *key = maker_key(&makers[i]);
+		EVP_PKEY *key = maker_key(&makers[i], 0);
 		CK_JSON *doc = make_flattened(&makers[i], key, "the private options");
 		for (size_t k = 0; k < 5; k++) {
 			CK_JSON *bad = json_deep_copy(doc);
@@ -448,7 +454,7 @@ static void general_form(void **state)
 	json_object_set_new(doc, "recipients", recipients);
 	for (int i = 0; i < 3; i++) {
 		json_t *r = json_object(), *header = json_object();
-		keys[i] = maker_key(&kinds[i]);
+		keys[i] = maker_key(&kinds[i], 0);
 		wrap_cek(&kinds[i], keys[i], cek, header, r);
 		json_object_set_new(r, "header", header);
 		json_array_append_new(recipients, r);
@@ -456,7 +462,7 @@ static void general_form(void **state)
 	seal(doc, "A256GCM", cek, 32, "text");
 	for (int i = 0; i < 3; i++)
 		assert_rc(open_json(doc, keys[i], "text", &err), 0, &err);
-	EVP_PKEY *other = EVP_RSA_gen(2048);
+	EVP_PKEY *other = maker_key(&kinds[0], 1);
 	assert_rc(open_json(doc, other, "text", &err), -ENOKEY, &err);
 	assert_says(&err, "none of its recipients");
 	json_object_set_new(doc, "aad", json_string("bW9yZR"));
@@ -546,7 +552,7 @@ static void ephemeral_keys_are_checked(void **state)
 		{ "another kind", "kty", "OKP", "curve" },
 		{ "no coordinate", "x", NULL, "missing" },
 	};
-	EVP_PKEY *key = EVP_EC_gen("P-256"), *rsa = EVP_RSA_gen(2048);
+	EVP_PKEY *key = EVP_EC_gen("P-256"), *rsa = maker_key(&makers[0], 0);
 	struct ck_err err = { 0 };
 
 	for (size_t i = 0; i < sizeof changes / sizeof changes[0]; i++) {
@@ -603,7 +609,18 @@ static int init(void **state)
 	struct ck_err err;
 
 	(void)state;
+	for (int i = 0; i < 2; i++)
+		if (!(rsa_keys[i] = EVP_RSA_gen(2048)))
+			return -1;
 	return ck_secret_init(&err);
+}
+
+static int clean(void **state)
+{
+	(void)state;
+	EVP_PKEY_free(rsa_keys[0]);
+	EVP_PKEY_free(rsa_keys[1]);
+	return 0;
 }
 
 int main(void)
@@ -620,5 +637,5 @@ int main(void)
 		cmocka_unit_test(lengths_are_checked),
 	};
 
-	return cmocka_run_group_tests(tests, init, NULL);
+	return cmocka_run_group_tests(tests, init, clean);
 }

@@ -7,8 +7,8 @@
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 
 #include "base/file.h"
 #include "base/json.h"
@@ -38,7 +38,7 @@ static struct fake_attest fake_hsm(void)
 static int call(const char *target, const char *method, const char *json, struct ck_buf *out,
 		struct ck_err *err)
 {
-	return ck_grpccall(target, method, json, strlen(json), ck_now_ms() + 20000, out, err);
+	return ck_grpccall(target, method, json, strlen(json), ck_now_ms() + 100000, out, err);
 }
 
 static void assert_serves(const char *target)
@@ -137,10 +137,10 @@ static void raw_flush(struct raw *r)
 		}
 }
 
-/* Until N streams are closed or the peer has gone; false when it took 20 s. */
+/* Until N streams are closed or the peer has gone; false when it took too long. */
 static bool raw_run(struct raw *r, int n)
 {
-	uint64_t deadline = ck_now_ms() + 20000;
+	uint64_t deadline = ck_now_ms() + 100000;
 	uint8_t chunk[8192];
 
 	while (r->n_closed < n) {
@@ -308,33 +308,37 @@ static void addresses_table(void **state)
 	}
 }
 
+/* Connects as nobody, which one thread alone may be; returns what it then reads. */
+static void *nobody_main(void *target)
+{
+	intptr_t n = -1;
+	uint8_t b;
+
+	if (syscall(SYS_setresuid, -1, 65534, -1) < 0)
+		return (void *)(intptr_t)-2;
+	int fd = ck_dial(target, ck_now_ms() + 5000, NULL);
+	if (fd >= 0 && ck_dial_wait(fd, POLLIN, ck_now_ms() + 5000) == 0)
+		n = recv(fd, &b, 1, 0);
+	ck_closep(&fd);
+	return (void *)n;
+}
+
 /* Mode 0600 alone would do, until somebody changes it. */
 static void other_users_are_turned_away(void **state)
 {
 	(void)state;
 	struct fake_attest fake = fake_hsm();
 	struct provider_thread t;
-	int status;
+	pthread_t nobody;
+	void *n;
 
 	if (geteuid() != 0)
 		return; /* only root can be another user */
 	provider_start(&t, &fake, listen_unix);
 	assert_int_equal(chmod(sock, 0666), 0);
-	pid_t pid = fork();
-	if (pid == 0) {
-		uint8_t b;
-		if (setgid(65534) || setuid(65534))
-			_exit(3);
-		int fd = ck_dial(t.target, ck_now_ms() + 5000, NULL);
-		if (fd < 0)
-			_exit(4);
-		/* No settings frame, just the end. */
-		if (ck_dial_wait(fd, POLLIN, ck_now_ms() + 5000) < 0)
-			_exit(6);
-		_exit(recv(fd, &b, 1, 0) == 0 ? 0 : 5);
-	}
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(pthread_create(&nobody, NULL, nobody_main, t.target), 0);
+	pthread_join(nobody, &n);
+	assert_int_equal((intptr_t)n, 0); /* no settings frame, just the end */
 	assert_serves(t.target);
 	assert_int_equal(provider_stop(&t), 0);
 }
@@ -687,13 +691,13 @@ static void many_clients(void **state)
 	for (int k = 0; k < 2; k++) {
 		struct fake_attest fake = fake_hsm();
 		struct provider_thread t;
-		struct caller callers[100];
+		struct caller callers[80];
 		provider_start(&t, &fake, listens[k]);
-		for (int i = 0; i < 100; i++)
-			caller_start(&callers[i], t.target, 3);
-		for (int i = 0; i < 100; i++)
+		for (int i = 0; i < 80; i++)
+			caller_start(&callers[i], t.target, 2);
+		for (int i = 0; i < 80; i++)
 			caller_join(&callers[i]);
-		assert_int_equal(fake.n_private, 300);
+		assert_int_equal(fake.n_private, 160);
 		assert_int_equal(provider_stop(&t), 0);
 	}
 }

@@ -130,3 +130,39 @@ void localazure_stop(void)
 	snprintf(cmd, sizeof cmd, "rm -rf --one-file-system %s", dir);
 	assert_int_equal(system(cmd), 0);
 }
+
+typedef int (*get_fn)(struct ck_attest *a, const struct ck_attest_key_id *id, EVP_PKEY **out,
+		      struct ck_err *err);
+
+static void meet(const struct localazure_fault *f, const char *evidence, get_fn get, bool again)
+{
+	static const struct ck_attest_key_id id = { AZ_HSM, AZ_MAA, "imagekey000" };
+	struct ck_attest *a = localazure_client(evidence, localazure_path("sev-guest"), NULL);
+	struct ck_err err = { 0 };
+	EVP_PKEY *key = NULL;
+	char change[64];
+
+	snprintf(change, sizeof change, "'fault.%s'", f->set);
+	localazure_set(change);
+	uint64_t start = ck_now_ms();
+	int rc = get(a, &id, &key, &err);
+	uint64_t took = ck_now_ms() - start;
+	snprintf(change, sizeof change, "fault.%.*s=off", (int)strcspn(f->set, "="), f->set);
+	localazure_set(change);
+	if (rc != f->rc || (rc < 0 && !strstr(err.msg, f->says)) || (rc == 0) != (key != NULL))
+		fail_msg("%s: %d \"%s\", not %d \"%s\"", f->set, rc, err.msg, f->rc, f->says);
+	if (took > 3 * f->within_ms)
+		fail_msg("%s: took %llu ms", f->set, (unsigned long long)took);
+	EVP_PKEY_free(ck_take(key));
+	if (again && get(a, &id, &key, &err) < 0)
+		fail_msg("after %s: %s", f->set, err.msg);
+	EVP_PKEY_free(key);
+	ck_attest_close(a);
+}
+
+void localazure_meet(const struct localazure_fault *faults, size_t n_faults, const char *evidence,
+		     get_fn get)
+{
+	for (size_t i = 0; i < n_faults; i++)
+		meet(&faults[i], evidence, get, i == n_faults - 1);
+}

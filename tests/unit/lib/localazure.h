@@ -40,4 +40,23 @@ const char *localazure_tsm_dir(void);
 struct ck_attest *localazure_client(const char *evidence, const char *sev_guest,
 				    const char *client_id);
 
+/* One fault, what it leads to, and how long that may take (sanitizers get thrice). */
+struct localazure_fault {
+	const char *set; /* "<endpoint>=<mode>[*<count>]" */
+	int rc;
+	const char *says; /* in the message, where it fails */
+	unsigned within_ms;
+};
+
+enum { QUICK = 3000, PATIENT = 8000, TIMEOUT = 13000 };
+
+/*
+ * Each of FAULTS in turn against a client of its own, that GETs key imagekey000; after
+ * the last one, with the fault gone, the same client must succeed: a failure is not
+ * remembered.
+ */
+void localazure_meet(const struct localazure_fault *faults, size_t n_faults, const char *evidence,
+		     int (*get)(struct ck_attest *a, const struct ck_attest_key_id *id,
+				EVP_PKEY **out, struct ck_err *err));
+
 #endif
