@@ -51,7 +51,8 @@ build() {
 	shift
 	from=$(date +%s.%N)
 	if ! "$MAKE" --no-print-directory -j "$JOBS" "$@" >"$LOGS/build.log" 2>&1; then
-		grep -E -A5 'error|Error|undefined|No rule' "$LOGS/build.log" | head -n 60
+		grep -E -A5 ': (fatal )?error|undefined reference|multiple definition|No rule' "$LOGS/build.log" |
+			cut -c1-300 | head -n 60
 		echo "building $what failed; the whole log is $LOGS/build.log"
 		failed=$((failed + 1))
 		verdict
