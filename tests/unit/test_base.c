@@ -274,6 +274,18 @@ static void test_files(void **state)
 	assert_string_equal(ck_buf_str(&exact), "hello again");
 	assert_fails(ck_file_read(&small, path, &err), -EFBIG, &err, "more than 10 bytes");
 	assert_fails(ck_file_read(&small, "/no/such/file", &err), -ENOENT, &err, "/no/such/file");
+	/* A link, such as /dev/stdout, stays; so does a device. */
+	assert_int_equal(symlink("f", fifo), 0);
+	assert_works(ck_file_write(fifo, "linked", 6, 0600, &err), &err);
+	assert_true(lstat(fifo, &st) == 0 && S_ISLNK(st.st_mode));
+	ck_buf_free(&exact);
+	assert_works(ck_file_read(&exact, path, &err), &err);
+	assert_string_equal(ck_buf_str(&exact), "linked");
+	unlink(fifo);
+	assert_int_equal(symlink("/dev/null", fifo), 0);
+	assert_works(ck_file_write(fifo, "gone", 4, 0600, &err), &err);
+	assert_true(stat(fifo, &st) == 0 && S_ISCHR(st.st_mode));
+	unlink(fifo);
 	/* A failed write leaves nothing beside. */
 	assert_int_equal(ck_file_write("/proc/no", "x", 1, 0600, &err) < 0, 1);
 	assert_int_equal(mkfifo(fifo, 0600), 0);
