@@ -3,7 +3,8 @@
  *
  * The only door of this room. One handle per process: it remembers every
  * released key in secret memory for its life, and concurrent calls for one key
- * share one release (single-flight): one release per key, however many layers.
+ * share one release (single-flight): one release per key (and attestation service
+ * that the callers name for it), however many layers.
  * Threads: any number at once; close overlaps nothing.
  */
 #ifndef CK_ATTEST_H

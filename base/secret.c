@@ -10,8 +10,10 @@
 
 #include "base/log.h"
 
-/* Room for some hundred RSA keys being parsed at once; a power of two. */
-enum { ARENA_BYTES = 1 << 20, ARENA_MIN_BLOCK = 16 };
+/* Room for a call on each thread of the key provider, each with the largest packet there may
+ * be and a document of json.c, and for some hundred RSA keys; half of what a user may
+ * lock by default. A power of two. */
+enum { ARENA_BYTES = 4 << 20, ARENA_MIN_BLOCK = 16 };
 
 void ck_wipe_free(void *p)
 {

@@ -135,6 +135,19 @@ static void child_inherits_nothing(void **state)
 	ck_closep(&fd);
 }
 
+/* Where SIGCHLD is ignored nobody can tell how a child ended: that is no success. */
+static void ignored_sigchld(void **state)
+{
+	(void)state;
+	CK_BUF out = { 0 };
+	struct ck_err err = { 0 };
+
+	(void)signal(SIGCHLD, SIG_IGN);
+	int rc = run_sh("exit 1", "", 1000, 20000, &out, &err);
+	(void)signal(SIGCHLD, SIG_DFL);
+	assert_rc(rc, -ECHILD, &err);
+}
+
 /* A daemon may run with its standard descriptors closed. */
 static void closed_standard_descriptors(void **state)
 {
@@ -154,11 +167,9 @@ static void closed_standard_descriptors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(runs_table),
-		cmocka_unit_test(not_a_program),
-		cmocka_unit_test(deadlines),
-		cmocka_unit_test(child_inherits_nothing),
-		cmocka_unit_test(closed_standard_descriptors),
+		cmocka_unit_test(runs_table),	   cmocka_unit_test(not_a_program),
+		cmocka_unit_test(deadlines),	   cmocka_unit_test(child_inherits_nothing),
+		cmocka_unit_test(ignored_sigchld), cmocka_unit_test(closed_standard_descriptors),
 	};
 
 	(void)signal(SIGPIPE, SIG_IGN);
