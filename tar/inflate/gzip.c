@@ -63,7 +63,7 @@ static int next_member(struct gzip *g, struct ck_stream *s, bool *ended, struct 
 	g->z.crc_flag = ISAL_GZIP;
 	g->between = false;
 	/* A unit entered in mid-member ends with that member. */
-	rc = ck_stream_at_header(s, !g->grouped, err);
+	rc = ck_stream_at_header(s, g->grouped ? CK_POINT_SPACING : 0, err);
 	g->grouped = true;
 	return rc;
 }

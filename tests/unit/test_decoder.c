@@ -134,6 +134,34 @@ static void test_members(void **state)
 	}
 }
 
+/* However long the frames are, no unit is entered far behind its point, or a read in the
+ * middle of a blob would decode all that comes before. */
+static void test_frame_points(void **state)
+{
+	static const size_t parts[] = { 50000, 300000, 1 << 20, (1 << 20) + 999, 2500000 };
+	CK_BUF plain = { 0 };
+	(void)state;
+	mk_bytes(&plain, 14, 16 << 20);
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+		CK_BUF in = { 0 }, out = { 0 };
+		struct ck_units u = { 0 };
+		struct ck_err err = { 0 };
+		for (size_t off = 0; off < plain.len; off += parts[i])
+			mk_zstd(&in, plain.data + off,
+				plain.len - off < parts[i] ? plain.len - off : parts[i], 1);
+		assert_works(decode(&out, &in, &u, 0, &err), &err);
+		for (size_t k = 0; k < u.n_units; k++) {
+			uint64_t behind = u.units[k].out_off - u.points[u.units[k].point].out_off;
+			if (behind > parts[i] + (1 << 19))
+				fail_msg("frames of %zu: unit %zu lies %llu behind its point",
+					 parts[i], k, (unsigned long long)behind);
+		}
+		assert_in_range(u.n_units, 16, 48);
+		check_units(&in, &plain, &u);
+		ck_units_free(&u);
+	}
+}
+
 /* Whatever is cut off or flipped: an error or, for a flip that nothing covers, other
  * bytes; never a crash, and a cut is never taken for the end. */
 static void test_malformed(void **state)
@@ -180,6 +208,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_points),
 		cmocka_unit_test(test_members),
+		cmocka_unit_test(test_frame_points),
 		cmocka_unit_test(test_malformed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
