@@ -382,7 +382,9 @@ static void test_secret(void **state)
 	struct ck_err err = { 0 };
 	struct ck_secret s = { 0 };
 	(void)state;
+	setenv("SSLKEYLOGFILE", "/tmp/keys", 1);
 	assert_works(ck_secret_init(&err), &err);
+	assert_null(getenv("SSLKEYLOGFILE"));
 	assert_works(ck_secret_new(&s, 32, &err), &err);
 	for (size_t i = 0; i < s.len; i++)
 		assert_int_equal(s.data[i], 0);
