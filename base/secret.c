@@ -60,6 +60,8 @@ int ck_secret_init(struct ck_err *err)
 {
 	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	/* libcurl would write there what decrypts its TLS connections, tokens and all. */
+	(void)unsetenv("SSLKEYLOGFILE");
 	if (CRYPTO_secure_malloc_initialized())
 		return 0;
 	if (!CRYPTO_set_mem_functions(ssl_malloc, ssl_realloc, ssl_free))

@@ -23,6 +23,11 @@ static void test_err(void **state)
 	/* A name from an image cannot forge a log line. */
 	(void)ck_fail(&err, -EIO, "%s", "a\nb\x1b[2J\x7f");
 	assert_string_equal(err.msg, "a?b?[2J?");
+	/* Nor drive a terminal: U+009B begins what ESC [ begins. */
+	(void)ck_fail(&err, -EIO, "%s",
+		      "a\xc2\x9b"
+		      "2J \xc3\x9c\xc2\xa0\xc2");
+	assert_string_equal(err.msg, "a??2J \xc3\x9c\xc2\xa0\xc2");
 	memset(long_text, 'y', sizeof long_text);
 	long_text[sizeof long_text - 1] = 0;
 	(void)ck_fail(&err, -EIO, "%s", long_text);
@@ -382,7 +387,9 @@ static void test_secret(void **state)
 	struct ck_err err = { 0 };
 	struct ck_secret s = { 0 };
 	(void)state;
+	setenv("SSLKEYLOGFILE", "/tmp/keys", 1);
 	assert_works(ck_secret_init(&err), &err);
+	assert_null(getenv("SSLKEYLOGFILE"));
 	assert_works(ck_secret_new(&s, 32, &err), &err);
 	for (size_t i = 0; i < s.len; i++)
 		assert_int_equal(s.data[i], 0);
