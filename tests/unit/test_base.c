@@ -120,7 +120,7 @@ static void test_base64_wiped(void **state)
 	assert_works(ck_buf_reserve(&b, 64, &err), &err);
 	assert_int_equal(ck_b64_decode(&b, CK_B64_STD, "c2VjcmV0c2VjcmV0!A==", 20, &err), -EBADMSG);
 	assert_string_equal(ck_buf_str(&b), "kept");
-	for (size_t i = 4; i < 24; i++)
+	for (size_t i = 4; i < 4 + 18; i++) /* all that may be decoded from 20 */
 		assert_int_equal(b.data[i], 0);
 }
 
