@@ -110,6 +110,20 @@ static void test_base64(void **state)
 	assert_int_equal(ck_b64_decode(&back, CK_B64_STD, "Zm9\0", 4, NULL), -EBADMSG);
 }
 
+/* Nothing of a secret stays behind where its base64 turns out to be malformed. */
+static void test_base64_wiped(void **state)
+{
+	CK_BUF b = { 0 };
+	struct ck_err err = { 0 };
+	(void)state;
+	assert_works(ck_buf_adds(&b, "kept", &err), &err);
+	assert_works(ck_buf_reserve(&b, 64, &err), &err);
+	assert_int_equal(ck_b64_decode(&b, CK_B64_STD, "c2VjcmV0c2VjcmV0!A==", 20, &err), -EBADMSG);
+	assert_string_equal(ck_buf_str(&b), "kept");
+	for (size_t i = 4; i < 4 + 18; i++) /* all that may be decoded from 20 */
+		assert_int_equal(b.data[i], 0);
+}
+
 static void test_digest(void **state)
 {
 	static const char abc[] = /* FIPS 180-4, SHA-256 of "abc" */
@@ -407,7 +421,7 @@ int main(void)
 		cmocka_unit_test(test_json),	   cmocka_unit_test(test_cursor),
 		cmocka_unit_test(test_reader),	   cmocka_unit_test(test_files),
 		cmocka_unit_test(test_secret),	   cmocka_unit_test(test_json_memory),
-		cmocka_unit_test(test_json_arena),
+		cmocka_unit_test(test_json_arena), cmocka_unit_test(test_base64_wiped),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
