@@ -5,7 +5,11 @@
 
 #include "tar/index/index.h"
 
-/* A growing array; `n` elements of `size` bytes, at most UINT32_MAX. */
+/* Bytes of one array: room for 10 million entries. A small hostile blob may hold a tar
+ * of many more, and it is not for it to say how much memory we use. */
+enum { ARRAY_MAX = 1 << 30 };
+
+/* A growing array; `n` elements of `size` bytes. */
 struct array {
 	void *data;
 	size_t n, cap, size;
@@ -20,8 +24,11 @@ static int array_add(struct array *a, const void *p, size_t count, struct ck_err
 {
 	if (count == 0)
 		return 0; /* there may be no memory yet to copy nothing to */
-	if (count > UINT32_MAX - a->n)
-		return ck_fail(err, -EFBIG, "the layer's index would pass 2^32 elements");
+	if (count > ARRAY_MAX / a->size - a->n)
+		return ck_fail(
+		    err, -EFBIG,
+		    "the layer holds more entries, names or extents than %d MiB of index",
+		    ARRAY_MAX >> 20);
 	if (count > a->cap - a->n) {
 		size_t cap = a->cap ? a->cap : 256;
 		while (cap - a->n < count)

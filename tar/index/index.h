@@ -75,7 +75,7 @@ struct ck_index_builder; /* opaque */
 CK_MUST_CHECK int ck_index_builder_new(struct ck_index_builder **out, struct ck_err *err);
 void ck_index_builder_free(struct ck_index_builder *b); /* NULL is allowed */
 
-/* Adds bytes (a name, a value) to the heap. Errors: -EFBIG (heap above 4 GiB), -ENOMEM. */
+/* Adds bytes (a name, a value) to the heap. Errors: -EFBIG (heap above 1 GiB), -ENOMEM. */
 CK_MUST_CHECK int ck_index_add_bytes(struct ck_index_builder *b, const void *p, size_t nbytes,
 				     struct ck_span *out, struct ck_err *err);
 /* Adds a path, cleaned as `struct ck_entry` says. */
@@ -83,7 +83,7 @@ CK_MUST_CHECK int ck_index_add_path(struct ck_index_builder *b, const char *path
 				    struct ck_span *out, struct ck_err *err);
 /* Adds E; its spans come from the calls above; extents and xattrs that were added
  * since the last entry become its own; seq is set here.
- * Errors: -EFBIG (above 2^32 - 1 entries), -ENOMEM. */
+ * Errors: -EFBIG (above 1 GiB of entries), -ENOMEM. */
 CK_MUST_CHECK int ck_index_add_entry(struct ck_index_builder *b, const struct ck_entry *e,
 				     struct ck_err *err);
 /* Errors: -EBADMSG when extents overlap or go backwards, -EFBIG, -ENOMEM. */

@@ -12,7 +12,7 @@
 #include "tar/index/acl.h"
 
 /* What Linux holds: larger is damage or an attack (linux/limits.h). */
-enum { XATTR_VALUE_MAX = 65536, XATTR_COUNT_MAX = 1024, LINK_MAX_BYTES = 4096 };
+enum { XATTR_VALUE_MAX = 65536, XATTR_COUNT_MAX = 1024, PATH_BYTES = 4096 };
 
 struct scan {
 	struct archive *a;
@@ -155,7 +155,7 @@ static int node_mode(struct scan *s, struct archive_entry *e, struct ck_entry *o
 
 static int add_link(struct scan *s, const char *target, bool hard, struct ck_entry *out)
 {
-	if (!target || strlen(target) >= LINK_MAX_BYTES)
+	if (!target || strlen(target) >= PATH_BYTES)
 		return ck_fail(s->err, -EBADMSG, "link target is missing or too long");
 	if (hard)
 		return ck_index_add_path(s->b, target, &out->link, s->err);
@@ -197,8 +197,17 @@ static int add_entry(struct scan *s, struct archive_entry *e)
 	struct ck_entry out = { .kind = hard ? CK_ENTRY_HARDLINK : CK_ENTRY_NODE };
 	int rc;
 
+	/* A sparse map may claim more than the file has in the tar. */
+	if (s->data_end > (uint64_t)archive_read_header_position(s->a))
+		return ck_fail(s->err, -EBADMSG,
+			       "not a well-formed tar: the sparse file before offset %" PRId64
+			       " claims bytes of what follows it",
+			       (int64_t)archive_read_header_position(s->a));
 	if (!path || !*path)
 		rc = ck_fail(s->err, -EBADMSG, "an entry without a name");
+	else if (strlen(path) >= PATH_BYTES)
+		rc = ck_fail(s->err, -EBADMSG, "a path of %zu bytes: no system takes above %d",
+			     strlen(path), PATH_BYTES - 1);
 	else
 		rc = ck_index_add_path(s->b, path, &out.path, s->err);
 	if (rc == 0)
@@ -211,18 +220,37 @@ static int add_entry(struct scan *s, struct archive_entry *e)
 	return rc;
 }
 
+/*
+ * libarchive turns the UTF-8 of pax headers into composed characters (NFC), which are
+ * other names. It does so when it first makes a converter from UTF-8 to UTF-8 for reading,
+ * and the one that it makes to show a name as UTF-8 does not: that one is then found first.
+ */
+static int keep_decomposed(struct archive *a, struct ck_err *err)
+{
+	struct archive_entry *e = archive_entry_new2(a);
+
+	if (!e)
+		return ck_nomem(err, "reading a tar");
+	archive_entry_set_pathname(e, "any");
+	(void)archive_entry_pathname_utf8(e);
+	archive_entry_free(e);
+	return 0;
+}
+
 static int scan_all(struct scan *s)
 {
 	struct archive_entry *e;
-	int r;
+	int r, rc = keep_decomposed(s->a, s->err);
 
+	if (rc < 0)
+		return rc;
 	archive_read_support_format_tar(s->a);
 	archive_read_support_format_empty(s->a);
 	r = archive_read_open(s->a, s, NULL, on_read, NULL);
 	if (r == ARCHIVE_OK) {
 		while ((r = archive_read_next_header(s->a, &e)) == ARCHIVE_OK ||
 		       r == ARCHIVE_WARN) {
-			int rc = add_entry(s, e);
+			rc = add_entry(s, e);
 			if (rc < 0)
 				return rc;
 		}

@@ -33,8 +33,8 @@ static inline void ck_stream_advance(struct ck_stream *s, size_t nbytes)
 	s->in_off += nbytes;
 }
 
-/* Records a point where a member or frame begins, if the last is far enough away. */
-CK_MUST_CHECK int ck_stream_at_header(struct ck_stream *s, bool needed, struct ck_err *err);
+/* Records a point where a member or frame begins, if the last is SPACING away or more. */
+CK_MUST_CHECK int ck_stream_at_header(struct ck_stream *s, uint64_t spacing, struct ck_err *err);
 /* Records units behind the last point where it is more than SPACING away. */
 CK_MUST_CHECK int ck_stream_at_output(struct ck_stream *s, uint64_t spacing, struct ck_err *err);
 

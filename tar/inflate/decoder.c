@@ -51,11 +51,11 @@ static uint64_t last_unit(const struct ck_units *u)
 	return u->n_units ? u->units[u->n_units - 1].out_off : 0;
 }
 
-int ck_stream_at_header(struct ck_stream *s, bool needed, struct ck_err *err)
+int ck_stream_at_header(struct ck_stream *s, uint64_t spacing, struct ck_err *err)
 {
 	struct ck_units *u = s->record;
 
-	if (!u || (u->n_points && !needed && s->out_off - last_unit(u) < CK_POINT_SPACING))
+	if (!u || (u->n_points && s->out_off - u->points[u->n_points - 1].out_off < spacing))
 		return 0;
 	struct ck_point p = { .out_off = s->out_off, .in_off = s->in_off };
 	return ck_units_add_point(u, &p, NULL, 0, err);
@@ -153,7 +153,7 @@ static int none_start(void *state, struct ck_stream *s, const struct ck_point *a
 		      const uint8_t *window, size_t window_len, struct ck_err *err)
 {
 	(void)state, (void)window, (void)window_len;
-	return at ? 0 : ck_stream_at_header(s, true, err);
+	return at ? 0 : ck_stream_at_header(s, 0, err);
 }
 
 static int none_read(void *state, struct ck_stream *s, uint8_t *buf, size_t cap, size_t *got,
@@ -171,7 +171,7 @@ static int none_read(void *state, struct ck_stream *s, uint8_t *buf, size_t cap,
 		if (s->record && s->record->n_units) {
 			/* Any byte is a point: one for each unit, none of which is skipped into. */
 			uint64_t due = last_unit(s->record) + CK_RAW_UNIT;
-			if (s->out_off == due && (rc = ck_stream_at_header(s, true, err)) < 0)
+			if (s->out_off == due && (rc = ck_stream_at_header(s, 0, err)) < 0)
 				return rc;
 			due = last_unit(s->record) + CK_RAW_UNIT;
 			n = n < due - s->out_off ? n : (size_t)(due - s->out_off);

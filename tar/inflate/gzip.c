@@ -16,9 +16,11 @@ enum { SLICE = 64 }; /* bytes; a dynamic block's header is seldom shorter */
 
 struct gzip {
 	struct inflate_state z;
-	bool between; /* before a member's header, or at the end of the stream */
-	bool raw;     /* entered in mid-member: this member's trailer is not ours to check */
-	bool grouped; /* the current unit began at a member's header */
+	struct isal_gzip_header header;
+	bool between;	/* before a member's header, or at the end of the stream */
+	bool in_header; /* of a member */
+	bool raw;	/* entered in mid-member: this member's trailer is not ours to check */
+	bool grouped;	/* the current unit began at a member's header */
 };
 
 static int gzip_start(void *state, struct ck_stream *s, const struct ck_point *at,
@@ -28,6 +30,7 @@ static int gzip_start(void *state, struct ck_stream *s, const struct ck_point *a
 
 	(void)s;
 	isal_inflate_init(&g->z);
+	g->in_header = false;
 	g->raw = at && at->mid;
 	g->between = !g->raw;
 	if (!g->raw)
@@ -60,10 +63,12 @@ static int next_member(struct gzip *g, struct ck_stream *s, bool *ended, struct 
 	if (s->in[0] != 0x1f)
 		return ck_fail(err, -EBADMSG, "gzip: garbage after the last member");
 	isal_inflate_reset(&g->z);
-	g->z.crc_flag = ISAL_GZIP;
+	g->z.crc_flag = ISAL_GZIP_NO_HDR_VER;
+	isal_gzip_header_init(&g->header);
+	g->in_header = true;
 	g->between = false;
 	/* A unit entered in mid-member ends with that member. */
-	rc = ck_stream_at_header(s, !g->grouped, err);
+	rc = ck_stream_at_header(s, g->grouped ? CK_POINT_SPACING : 0, err);
 	g->grouped = true;
 	return rc;
 }
@@ -128,12 +133,39 @@ static const char *why(int rc)
 	}
 }
 
+static int truncated(const struct ck_stream *s, struct ck_err *err)
+{
+	return ck_fail(err, -EBADMSG, "gzip: truncated at compressed offset %llu",
+		       (unsigned long long)s->in_off);
+}
+
+/*
+ * Reads what is at hand of a member's header. Not left to isal_inflate: it forgets the
+ * header's own checksum between two calls.
+ */
+static int read_header(struct gzip *g, struct ck_stream *s, struct ck_err *err)
+{
+	size_t n = slice(g, s);
+
+	g->z.next_in = (uint8_t *)(uintptr_t)s->in;
+	g->z.avail_in = (uint32_t)n;
+	int rc = isal_read_gzip_header(&g->z, &g->header);
+	if (rc < 0)
+		return ck_fail(err, -EBADMSG, "gzip: %s at compressed offset %llu", why(rc),
+			       (unsigned long long)s->in_off);
+	ck_stream_advance(s, n - g->z.avail_in);
+	g->in_header = rc != ISAL_DECOMP_OK;
+	return g->in_header && n == 0 ? truncated(s, err) : 0;
+}
+
 static int inflate_some(struct gzip *g, struct ck_stream *s, uint8_t *buf, size_t cap, size_t *got,
 			struct ck_err *err)
 {
 	int rc = ck_stream_fill(s, err);
 	if (rc < 0)
 		return rc;
+	if (g->in_header)
+		return read_header(g, s, err);
 	size_t n = slice(g, s);
 	g->z.next_in = (uint8_t *)(uintptr_t)s->in;
 	g->z.avail_in = (uint32_t)n;
@@ -152,8 +184,7 @@ static int inflate_some(struct gzip *g, struct ck_stream *s, uint8_t *buf, size_
 		return 0;
 	}
 	if (n == 0 && out == 0)
-		return ck_fail(err, -EBADMSG, "gzip: truncated at compressed offset %llu",
-			       (unsigned long long)s->in_off);
+		return truncated(s, err);
 	if (!s->record)
 		return 0;
 	bool all_out = g->z.tmp_out_processed == g->z.tmp_out_valid && g->z.avail_out > 0;

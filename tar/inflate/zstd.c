@@ -11,6 +11,10 @@
  * program accepts without being asked. */
 enum { WINDOW_LOG_MAX = 27 };
 
+/* Frames shorter than this share a unit. Less than what units behind a point are apart:
+ * else a unit would begin in mid-frame just before the next frame could be a point. */
+enum { FRAME_SPACING = CK_POINT_SPACING / 2 };
+
 struct zstd {
 	ZSTD_DCtx *z;
 	bool between; /* before a frame, or at the end of the stream */
@@ -41,7 +45,7 @@ static int zstd_read(void *state, struct ck_stream *s, uint8_t *buf, size_t cap,
 		if (rc == 0 && z->between) {
 			if (s->in_left == 0)
 				return 0;
-			rc = ck_stream_at_header(s, false, err);
+			rc = ck_stream_at_header(s, FRAME_SPACING, err);
 			z->between = false;
 		}
 		if (rc < 0)

@@ -134,6 +134,75 @@ static void test_members(void **state)
 	}
 }
 
+/* A member with every optional field of RFC 1952 section 2.3.1 in its header. */
+static void add_full_header(struct ck_buf *out, const struct ck_buf *plain)
+{
+	static uint8_t packed[8000];
+	Bytef extra[300] = "AB", name[] = "a name", comment[] = "a comment";
+	gz_header h = { .extra = extra,
+			.extra_len = sizeof extra,
+			.name = name,
+			.comment = comment,
+			.hcrc = 1 };
+	z_stream z = { .next_in = plain->data,
+		       .avail_in = (uInt)plain->len,
+		       .next_out = packed,
+		       .avail_out = sizeof packed };
+
+	assert_int_equal(deflateInit2(&z, 6, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY), Z_OK);
+	assert_int_equal(deflateSetHeader(&z, &h), Z_OK);
+	assert_int_equal(deflate(&z, Z_FINISH), Z_STREAM_END);
+	assert_int_equal(ck_buf_add(out, packed, z.total_out, NULL), 0);
+	deflateEnd(&z);
+}
+
+/* Wherever a block of the blob ends in a header: it is read on, its checksum too. */
+static void test_header_fields(void **state)
+{
+	CK_BUF plain = { 0 }, in = { 0 }, out = { 0 };
+	struct ck_err err = { 0 };
+	(void)state;
+	mk_bytes(&plain, 15, 3000);
+	add_full_header(&in, &plain);
+	for (size_t most = 1; most < 400; most++) {
+		out.len = 0;
+		assert_works(decode(&out, &in, NULL, most, &err), &err);
+		assert_int_equal(out.len, plain.len);
+		assert_memory_equal(out.data, plain.data, plain.len);
+	}
+	in.data[30] ^= 1; /* of the extra field */
+	for (size_t most = 1; most < 400; most++)
+		assert_fails(decode(&out, &in, NULL, most, &err), -EBADMSG, &err, "checksum");
+}
+
+/* However long the frames are, no unit is entered far behind its point, or a read in the
+ * middle of a blob would decode all that comes before. */
+static void test_frame_points(void **state)
+{
+	static const size_t parts[] = { 50000, 300000, 1 << 20, (1 << 20) + 999, 2500000 };
+	CK_BUF plain = { 0 };
+	(void)state;
+	mk_bytes(&plain, 14, 16 << 20);
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+		CK_BUF in = { 0 }, out = { 0 };
+		struct ck_units u = { 0 };
+		struct ck_err err = { 0 };
+		for (size_t off = 0; off < plain.len; off += parts[i])
+			mk_zstd(&in, plain.data + off,
+				plain.len - off < parts[i] ? plain.len - off : parts[i], 1);
+		assert_works(decode(&out, &in, &u, 0, &err), &err);
+		for (size_t k = 0; k < u.n_units; k++) {
+			uint64_t behind = u.units[k].out_off - u.points[u.units[k].point].out_off;
+			if (behind > parts[i] + (1 << 19))
+				fail_msg("frames of %zu: unit %zu lies %llu behind its point",
+					 parts[i], k, (unsigned long long)behind);
+		}
+		assert_in_range(u.n_units, 16, 48);
+		check_units(&in, &plain, &u);
+		ck_units_free(&u);
+	}
+}
+
 /* Whatever is cut off or flipped: an error or, for a flip that nothing covers, other
  * bytes; never a crash, and a cut is never taken for the end. */
 static void test_malformed(void **state)
@@ -178,8 +247,8 @@ static void test_malformed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_points),
-		cmocka_unit_test(test_members),
+		cmocka_unit_test(test_points),	      cmocka_unit_test(test_members),
+		cmocka_unit_test(test_header_fields), cmocka_unit_test(test_frame_points),
 		cmocka_unit_test(test_malformed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -160,25 +160,30 @@ static void test_sparse(void **state)
 static void test_names(void **state)
 {
 	static const char *const formats[] = { "gnu", "pax" };
-	char deep[400] = "", odd[] = "caf\xe9\xff-\xc3\xa9";
+	/* NFD is composed of more characters than it seems, and stays so. */
+	char deep[400] = "", odd[] = "caf\xe9\xff-\xc3\xa9", nfd[] = "e\xcc\x81t\xc3\xa9";
 	(void)state;
 	for (int i = 0; i < 30; i++)
 		strcat(deep, "directory/");
 	run("mkdir -p %s && echo deep > %sfile && echo odd > '%s' && echo utf > 'na\xc3\xafve'",
 	    deep, deep, odd);
 	run("ln -s %sfile longlink; ln -f %sfile hard", deep, deep);
+	run("echo nfd > '%s' && ln -s '%s' nfdlink", nfd, nfd);
 	strcat(deep, "file");
 	for (size_t i = 0; i < 2; i++) {
 		CK_BUF tar = { 0 };
 		struct ck_index x = { 0 };
 		struct ck_err err = { 0 };
-		run("tar --format=%s --sort=name -cf t.tar ./directory ./'%s' ./na* longlink hard",
-		    formats[i], odd);
+		run("tar --format=%s --sort=name -cf t.tar ./directory ./'%s' ./na* longlink hard "
+		    "'%s' nfdlink",
+		    formats[i], odd, nfd);
 		read_tar(&tar);
 		assert_works(scan(&x, &tar, 5000, &err), &err);
 		check_content(&x, &tar, deep);
 		check_content(&x, &tar, odd);
 		check_content(&x, &tar, "na\xc3\xafve");
+		check_content(&x, &tar, nfd);
+		assert_string_equal(ck_index_bytes(&x, entry(&x, "nfdlink")->link), nfd);
 		assert_string_equal(ck_index_bytes(&x, entry(&x, "longlink")->link), deep);
 		assert_int_equal(entry(&x, "hard")->kind, CK_ENTRY_HARDLINK);
 		assert_string_equal(ck_index_bytes(&x, entry(&x, "hard")->link), deep);
@@ -322,6 +327,108 @@ static void test_refused(void **state)
 	}
 }
 
+/* A record "LENGTH KEY=VALUE\n" of a pax header. */
+static void add_record(struct ck_buf *b, const char *key, const char *value)
+{
+	size_t n = strlen(key) + strlen(value) + 3, digits = 1;
+
+	while (snprintf(NULL, 0, "%zu", n + digits) > (int)digits)
+		digits++;
+	assert_int_equal(ck_buf_addf(b, NULL, "%zu %s=%s\n", n + digits, key, value), 0);
+}
+
+/* A header of ustar and its data, padded. */
+static void add_member(struct ck_buf *tar, char type, const char *name, const void *data,
+		       size_t len)
+{
+	static const char zeros[512];
+	char h[512] = "";
+	unsigned sum = 0;
+
+	snprintf(h, 100, "%s", name);
+	snprintf(h + 100, 8, "0000644");
+	snprintf(h + 108, 8, "0000000");
+	snprintf(h + 116, 8, "0000000");
+	snprintf(h + 124, 12, "%011zo", len);
+	snprintf(h + 136, 12, "%011o", 0);
+	memset(h + 148, ' ', 8);
+	h[156] = type;
+	memcpy(h + 257, "ustar\00000", 8);
+	for (size_t i = 0; i < sizeof h; i++)
+		sum += (unsigned char)h[i];
+	snprintf(h + 148, 8, "%06o", sum);
+	assert_int_equal(ck_buf_add(tar, h, sizeof h, NULL), 0);
+	assert_int_equal(ck_buf_add(tar, data, len, NULL), 0);
+	assert_int_equal(ck_buf_add(tar, zeros, (512 - len % 512) % 512, NULL), 0);
+}
+
+static void test_sparse_claims(void **state)
+{
+	static const struct {
+		const char *map; /* number of extents, then offset and length of each */
+		bool good;
+	} rows[] = {
+		{ "1\n100\n512\n", true },
+		{ "1\n100\n900\n", false }, /* 512 are there */
+		{ "0\n", false },	    /* none: libarchive takes it for the whole file */
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		CK_BUF tar = { 0 }, pax = { 0 };
+		struct ck_index x = { 0 };
+		struct ck_err err = { 0 };
+		char body[1024] = "";
+		add_record(&pax, "GNU.sparse.major", "1");
+		add_record(&pax, "GNU.sparse.minor", "0");
+		add_record(&pax, "GNU.sparse.name", "sparse");
+		add_record(&pax, "GNU.sparse.realsize", "1000");
+		add_member(&tar, 'x', "pax", pax.data, pax.len);
+		strcpy(body, rows[i].map);
+		add_member(&tar, '0', "sparse", body, sizeof body);
+		add_member(&tar, '0', "next", "next", 4);
+		int rc = scan(&x, &tar, 1 << 20, &err);
+		if (rows[i].good)
+			assert_works(rc, &err);
+		else
+			assert_fails(rc, -EBADMSG, &err, "claims bytes of what follows");
+		ck_index_free(&x);
+	}
+}
+
+static void test_long_path(void **state)
+{
+	(void)state;
+	for (size_t len = 4095; len <= 4096; len++) {
+		CK_BUF tar = { 0 }, pax = { 0 };
+		struct ck_index x = { 0 };
+		struct ck_err err = { 0 };
+		char path[5000] = "";
+		for (size_t i = 0; i < len; i++)
+			path[i] = i % 2 ? '/' : 'a';
+		add_record(&pax, "path", path);
+		add_member(&tar, 'x', "pax", pax.data, pax.len);
+		add_member(&tar, '0', "file", "", 0);
+		int rc = scan(&x, &tar, 1 << 20, &err);
+		if (len == 4095)
+			assert_works(rc, &err);
+		else
+			assert_fails(rc, -EBADMSG, &err, "a path of 4096 bytes");
+		ck_index_free(&x);
+	}
+}
+
+/* The index stays below a bound that no blob can move. */
+static void test_bound(void **state)
+{
+	CK_AUTO(ck_index_builder_freep) struct ck_index_builder *b = NULL;
+	struct ck_err err = { 0 };
+	struct ck_span s;
+	(void)state;
+	assert_works(ck_index_builder_new(&b, &err), &err);
+	assert_works(ck_index_add_bytes(b, "a", 1, &s, &err), &err);
+	assert_fails(ck_index_add_bytes(b, "a", 1 << 30, &s, &err), -EFBIG, &err, "1024 MiB");
+}
+
 /* Paths as they are kept. */
 static void test_clean_paths(void **state)
 {
@@ -390,7 +497,8 @@ int main(void)
 		cmocka_unit_test(test_sparse),	   cmocka_unit_test(test_names),
 		cmocka_unit_test(test_attributes), cmocka_unit_test(test_acl),
 		cmocka_unit_test(test_refused),	   cmocka_unit_test(test_clean_paths),
-		cmocka_unit_test(test_extents),
+		cmocka_unit_test(test_extents),	   cmocka_unit_test(test_sparse_claims),
+		cmocka_unit_test(test_long_path),  cmocka_unit_test(test_bound),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
