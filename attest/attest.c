@@ -161,8 +161,10 @@ int ck_attest_private_key(struct ck_attest *a, const struct ck_attest_key_id *id
 	CK_BUF name = { 0 };
 
 	int rc = admit(a, id, true, &ok, err);
+	/* The attestation service too: whoever names one that is allowed but dead must not
+	 * have others wait for it and fail with it. */
 	if (rc == 0)
-		rc = ck_buf_addf(&name, err, "https://%s/keys/%s", ok.hsm, ok.kid);
+		rc = ck_buf_addf(&name, err, "https://%s/keys/%s by %s", ok.hsm, ok.kid, ok.maa);
 	if (rc < 0)
 		return rc;
 	struct flow f = { a, &ok };

@@ -3,7 +3,8 @@
  *
  * The only door of this room. One handle per process: it remembers every
  * released key in secret memory for its life, and concurrent calls for one key
- * share one release (single-flight): one release per key, however many layers.
+ * share one release (single-flight): one release per key (and attestation service
+ * that the callers name for it), however many layers.
  * Threads: any number at once; close overlaps nothing.
  */
 #ifndef CK_ATTEST_H
@@ -29,10 +30,14 @@ struct ck_attest_opts {
 	const char
 	    *host_certs;      /* file: base64 of the THIM JSON ("host-amd-cert-base64"), or none */
 	const char *imds_url; /* http://169.254.169.254 */
-	const char *authority_url; /* https://login.microsoftonline.com */
-	const char *hsm_resource;  /* https://managedhsm.azure.net: the token's audience */
-	const char *client_id;	   /* managed identity to ask IMDS for; NULL: the only one */
-	struct ck_http_opts http;  /* CA file, address map */
+	const char
+	    *authority_url;	  /* AZURE_AUTHORITY_HOST, else https://login.microsoftonline.com */
+	const char *hsm_resource; /* https://managedhsm.azure.net: the token's audience */
+	/* Managed identity to ask IMDS for; NULL: AZURE_CLIENT_ID, else the only one. Where
+	 * AZURE_CLIENT_ID, AZURE_TENANT_ID and AZURE_FEDERATED_TOKEN_FILE are all set, that
+	 * workload identity is used instead. */
+	const char *client_id;
+	struct ck_http_opts http; /* CA file, address map */
 };
 
 /* *OUT is the caller's to close. Touches neither network nor device.
@@ -56,11 +61,14 @@ struct ck_attest_key_id {
 /*
  * The private key, released by the HSM on first use, remembered after. *OUT is a
  * counted reference, the caller's to EVP_PKEY_free.
+ * Ends within about 50 s, whatever the services do.
  * Errors: -EPERM (host or kid not allowed by the configuration), -ENODEV (no
- * evidence device), -EACCES (refused by MAA, AAD or the HSM; the message names the
- * claim where the service says it), -EBADMSG (an answer that fails a check),
- * -ETIMEDOUT, -ECONNREFUSED, -EPROTO, -ENOMEM.
- * A failure is not remembered: the next call tries again.
+ * evidence device) or its errno, -EACCES (refused by MAA, AAD or the HSM; the message
+ * is the service's own and names the claim where it does), -EBADMSG (evidence or an
+ * answer that fails a check), -ETIMEDOUT, -ECONNREFUSED, -EPROTO (TLS, a cut answer, a
+ * service that stays busy), -EFBIG, -ENOMEM.
+ * A failure goes to all who waited for it and is not remembered: the next call tries
+ * again.
  */
 CK_MUST_CHECK int ck_attest_private_key(struct ck_attest *a, const struct ck_attest_key_id *id,
 					EVP_PKEY **out, struct ck_err *err);

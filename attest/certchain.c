@@ -179,18 +179,24 @@ int ck_certchain_from_thim(struct ck_certchain *out, const void *p, size_t nbyte
 {
 	CK_CERTCHAIN c = { .has_tcb = true };
 	CK_JSON *j = NULL;
-	const char *leaf, *rest, *tcbm;
+	const char *leaf = "", *rest = "", *tcbm = "";
 
 	int rc = ck_json_parse(&j, p, nbytes, name, err);
 	if (rc < 0)
 		return rc;
-	if ((rc = ck_json_str(&leaf, j, "vcekCert", true, err)) < 0 ||
-	    (rc = ck_json_str(&rest, j, "certificateChain", true, err)) < 0 ||
-	    (rc = ck_json_str(&tcbm, j, "tcbm", true, err)) < 0)
+	rc = ck_json_str(&leaf, j, "vcekCert", true, err);
+	if (rc == 0)
+		rc = ck_json_str(&rest, j, "certificateChain", true, err);
+	if (rc == 0)
+		rc = ck_json_str(&tcbm, j, "tcbm", true, err);
+	if (rc < 0)
 		return ck_wrap(err, "%s", name);
-	if ((rc = parse_tcb(&c.tcb, tcbm, name, err)) < 0 ||
-	    (rc = add_pem(&c, leaf, strlen(leaf), name, err)) < 0 ||
-	    (rc = add_pem(&c, rest, strlen(rest), name, err)) < 0)
+	rc = parse_tcb(&c.tcb, tcbm, name, err);
+	if (rc == 0)
+		rc = add_pem(&c, leaf, strlen(leaf), name, err);
+	if (rc == 0)
+		rc = add_pem(&c, rest, strlen(rest), name, err);
+	if (rc < 0)
 		return rc;
 	*out = c;
 	c = (struct ck_certchain){ 0 };

@@ -69,7 +69,7 @@ bool ck_hsm_same_key(const char *url, const char *host, const char *kid, bool ve
 int ck_hsm_public(EVP_PKEY **out, const json_t *key, const char *host, const char *kid,
 		  struct ck_err *err)
 {
-	const char *url, *kty;
+	const char *url = "", *kty = "";
 
 	int rc = ck_json_str(&url, key, "kid", true, err);
 	if (rc == 0)

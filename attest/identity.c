@@ -83,8 +83,10 @@ static int copy_opts(struct ck_identity *i, const struct ck_identity_opts *o, st
 	if (strspn(tenant, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-.") !=
 	    strlen(tenant))
 		return ck_fail(err, -EINVAL, "AZURE_TENANT_ID \"%.80s\" is not a tenant", tenant);
-	if ((rc = copy(&i->client_id, client, err)) == 0 &&
-	    (rc = copy(&i->tenant_id, tenant, err)) == 0)
+	rc = copy(&i->client_id, client, err);
+	if (rc == 0)
+		rc = copy(&i->tenant_id, tenant, err);
+	if (rc == 0)
 		rc = copy(&i->token_file, file, err);
 	return rc;
 }
@@ -153,7 +155,7 @@ static int take_answer(const struct ck_http_res *res, struct ck_buf *token, uint
 		       struct ck_err *err)
 {
 	CK_JSON *j = NULL;
-	const char *t;
+	const char *t = "";
 	uint64_t at = 0, now = (uint64_t)time(NULL);
 
 	int rc = ck_service_json(&j, res, "the token answer", err);
@@ -213,12 +215,17 @@ static int exchange_body(struct ck_identity *i, struct ck_buf *body, struct ck_e
 		return ck_wrap(err, "federated token (AZURE_FEDERATED_TOKEN_FILE)");
 	while (assertion.len && isspace(assertion.data[assertion.len - 1]))
 		assertion.data[--assertion.len] = 0;
-	if ((rc = ck_buf_addf(&scope, err, "%s/.default", i->resource)) == 0 &&
-	    (rc = add_param(body, "client_id", i->client_id, err)) == 0 &&
-	    (rc = add_param(body, "scope", ck_buf_str(&scope), err)) == 0 &&
-	    (rc = add_param(body, "grant_type", "client_credentials", err)) == 0 &&
-	    (rc = add_param(body, "client_assertion_type",
-			    "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", err)) == 0)
+	rc = ck_buf_addf(&scope, err, "%s/.default", i->resource);
+	if (rc == 0)
+		rc = add_param(body, "client_id", i->client_id, err);
+	if (rc == 0)
+		rc = add_param(body, "scope", ck_buf_str(&scope), err);
+	if (rc == 0)
+		rc = add_param(body, "grant_type", "client_credentials", err);
+	if (rc == 0)
+		rc = add_param(body, "client_assertion_type",
+			       "urn:ietf:params:oauth:client-assertion-type:jwt-bearer", err);
+	if (rc == 0)
 		rc = add_param(body, "client_assertion", ck_buf_str(&assertion), err);
 	return rc;
 }

@@ -30,7 +30,7 @@ static int ask_token(const struct ck_call *call, const struct ck_maa_ask *ask, c
 	CK_JSON *j = NULL;
 	CK_BUF url = { 0 };
 	CK_BUF body = { 0 };
-	const char *t;
+	const char *t = "";
 
 	int rc = request_body(&body, ask, nonce, err);
 	if (rc == 0)

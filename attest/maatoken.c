@@ -82,7 +82,7 @@ static int check_report_data(const json_t *claims, const char *key, const uint8_
 static int check_runtime_key(const json_t *claims, const struct ck_runtime_key *key,
 			     struct ck_err *err)
 {
-	json_t *runtime, *keys;
+	json_t *runtime = NULL, *keys = NULL;
 	CK_PKEY *theirs = NULL;
 
 	int rc = ck_json_obj(&runtime, claims, "x-ms-runtime", true, err);
@@ -94,7 +94,10 @@ static int check_runtime_key(const json_t *claims, const struct ck_runtime_key *
 		return ck_fail(err, -EBADMSG, "x-ms-runtime holds %zu keys, not ours alone",
 			       json_array_size(keys));
 	const json_t *jwk = json_array_get(keys, 0);
-	if ((rc = claim_is(jwk, "kty", "RSA", err)) < 0 || (rc = ck_jwk_rsa(&theirs, jwk, err)) < 0)
+	rc = claim_is(jwk, "kty", "RSA", err);
+	if (rc == 0)
+		rc = ck_jwk_rsa(&theirs, jwk, err);
+	if (rc < 0)
 		return ck_wrap(err, "x-ms-runtime");
 	if (EVP_PKEY_eq(theirs, key->pair) != 1)
 		return ck_fail(err, -EBADMSG, "x-ms-runtime holds another key than ours");

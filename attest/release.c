@@ -31,7 +31,7 @@ static int take_answer(EVP_PKEY **out, const struct ck_release_ask *ask, const c
 		       const char *nonce, const struct ck_http_res *res, struct ck_err *err)
 {
 	CK_JSON *j = NULL;
-	const char *jws;
+	const char *jws = "";
 
 	int rc = ck_service_json(&j, res, "the answer", err);
 	if (rc == 0)

@@ -12,7 +12,7 @@
 static int check_request(const json_t *payload, const struct ck_released_expect *x,
 			 struct ck_err *err)
 {
-	const char *kid, *enc, *nonce;
+	const char *kid = "", *enc = "", *nonce = "";
 	json_t *req;
 
 	int rc = ck_json_obj(&req, payload, "request", true, err);

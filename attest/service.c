@@ -137,7 +137,7 @@ int ck_service_json(json_t **out, const struct ck_http_res *res, const char *nam
 		    struct ck_err *err)
 {
 	CK_JSON *j = NULL;
-	int rc = ck_json_parse(&j, res->body.data, res->body.len, name, err);
+	int rc = ck_json_parse_secret(&j, res->body.data, res->body.len, name, err);
 
 	if (rc < 0)
 		return rc;

@@ -30,8 +30,9 @@ CK_MUST_CHECK int ck_service_do(const struct ck_call *call, struct ck_http_req *
 int ck_service_refused(const struct ck_http_res *res, struct ck_err *err, const char *what, ...)
     CK_PRINTF(3, 4);
 
-/* Parses the body of a success as a JSON object; NAME is for the message. *OUT is the
- * caller's reference. Errors: -EBADMSG. */
+/* Parses the body of a success as a JSON object, which may hold tokens: the message, that
+ * begins with NAME, quotes nothing. *OUT is the caller's reference. Errors: those of
+ * ck_json_parse_secret. */
 CK_MUST_CHECK int ck_service_json(json_t **out, const struct ck_http_res *res, const char *name,
 				  struct ck_err *err);
 

@@ -103,6 +103,8 @@ static int check_provider(const struct entry *e, struct ck_evidence *out, struct
 	CK_BUF name = { 0 };
 	int rc = attr_read(&name, e, "provider", 64, err);
 
+	if (rc == -ENOENT) /* a plain directory: configfs is not mounted there */
+		return ck_fail(err, -ENODEV, "%s is not of configfs-tsm", e->path);
 	if (rc < 0)
 		return rc;
 	if (strcmp(ck_buf_str(&name), "sev_guest\n") != 0)

@@ -5,11 +5,14 @@
 #include <stdio.h>
 #include <string.h>
 
-static void one_line(char *s)
+void ck_one_line(char *text)
 {
-	for (; *s; s++)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
+	for (unsigned char *s = (unsigned char *)text; *s; s++) {
+		if (*s < 0x20 || *s == 0x7f)
 			*s = '?';
+		else if (*s == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0)
+			s[0] = s[1] = '?'; /* U+0080 to U+009F: terminals obey these too */
+	}
 }
 
 int ck_fail(struct ck_err *err, int code, const char *fmt, ...)
@@ -20,7 +23,7 @@ int ck_fail(struct ck_err *err, int code, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(err->msg, sizeof err->msg, fmt, ap);
 	va_end(ap);
-	one_line(err->msg);
+	ck_one_line(err->msg);
 	err->code = code;
 	return code;
 }
@@ -38,7 +41,7 @@ int ck_wrap(struct ck_err *err, const char *fmt, ...)
 	/* Truncation is fine: the head (where) matters more than the tail. */
 	size_t n = strlen(head);
 	snprintf(err->msg, sizeof err->msg, "%s: %.*s", head, (int)(sizeof err->msg - n - 3), old);
-	one_line(err->msg);
+	ck_one_line(err->msg);
 	return err->code;
 }
 

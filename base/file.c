@@ -66,9 +66,22 @@ int ck_fd_write(int fd, const void *p, size_t nbytes, const char *name, struct c
 	return 0;
 }
 
+static int write_through(const char *path, const void *p, size_t nbytes, struct ck_err *err)
+{
+	CK_AUTO(ck_closep) int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY);
+	if (fd < 0)
+		return ck_fail(err, -errno, "cannot open %s: %s", path, strerror(errno));
+	return ck_fd_write(fd, p, nbytes, path, err);
+}
+
 int ck_file_write(const char *path, const void *p, size_t nbytes, mode_t mode, struct ck_err *err)
 {
 	char tmp[PATH_MAX];
+	struct stat st;
+
+	/* Root could otherwise put a file where /dev/null or /dev/stdout was. */
+	if (lstat(path, &st) == 0 && !S_ISREG(st.st_mode))
+		return write_through(path, p, nbytes, err);
 	int n = snprintf(tmp, sizeof tmp, "%s.XXXXXX", path);
 
 	if (n < 0 || (size_t)n >= sizeof tmp)

@@ -18,7 +18,8 @@ CK_MUST_CHECK int ck_file_read(struct ck_buf *b, const char *path, struct ck_err
 CK_MUST_CHECK int ck_fd_read(struct ck_buf *b, int fd, const char *name, struct ck_err *err);
 
 /* Replaces PATH by P[0..NBYTES): a reader sees the old file or the new one, whole
- * and synced. Errors: errnos; a failure leaves the old file and no litter. */
+ * and synced. Errors: errnos; a failure leaves the old file and no litter. What is there and
+ * no regular file (a device, a pipe, a link) is not replaced but written to. */
 CK_MUST_CHECK int ck_file_write(const char *path, const void *p, size_t nbytes, mode_t mode,
 				struct ck_err *err);
 

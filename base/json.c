@@ -6,14 +6,32 @@
 
 #include "base/file.h"
 
-enum { ARENA_TEXT_MAX = 16 << 10 };
+enum {
+	ARENA_TEXT_MAX = 16 << 10,
+	/* What one document may take of the arena, which all threads share. */
+	ARENA_ROOM = 64 << 10,
+};
 
-/* Set while this thread parses a document with keys in it. */
-static _Thread_local bool in_arena;
+/* What the document that this thread parses may still allocate. A short text of nothing but
+ * "{}," would otherwise take eighty times its length. */
+static _Thread_local struct {
+	bool active, arena;
+	size_t left;
+	bool spent, exhausted; /* why an allocation failed: past LEFT, or no memory */
+} room;
 
 static void *json_alloc(size_t nbytes)
 {
-	return in_arena ? ck_secret_alloc(nbytes) : malloc(nbytes);
+	if (!room.active)
+		return malloc(nbytes);
+	if (nbytes > room.left) {
+		room.spent = true;
+		return NULL;
+	}
+	room.left -= nbytes;
+	void *p = room.arena ? ck_secret_alloc(nbytes) : malloc(nbytes);
+	room.exhausted |= !p;
+	return p;
 }
 
 static void json_release(void *p)
@@ -30,13 +48,35 @@ __attribute__((constructor)) static void set_allocator(void)
 	json_set_alloc_funcs(json_alloc, json_release);
 }
 
+static json_t *parse(const void *p, size_t nbytes, bool arena, json_error_t *je)
+{
+	/* Dense documents that are meant take a dozen times their length (bytes as an array
+	 * of integers), but then they are short. */
+	size_t left = arena ? ARENA_ROOM : 8 * nbytes + ((size_t)4 << 20);
+
+	room = (__typeof__(room)){ .active = true, .arena = arena, .left = left };
+	json_t *j = json_loadb(p ? p : "", nbytes, JSON_REJECT_DUPLICATES, je);
+	room.active = false;
+	return j;
+}
+
+/* Why parse failed, QUOTE being text of jansson's or "". */
+static int unparsed(const char *name, const json_error_t *je, const char *quote, struct ck_err *err)
+{
+	if (room.exhausted)
+		return ck_nomem(err, room.arena ? "in the arena for keys" : "reading JSON");
+	if (room.spent)
+		return ck_fail(err, -EFBIG, "%s has too many parts for its length", name);
+	return ck_fail(err, -EBADMSG, "%s is not valid JSON%s%s (line %d, column %d)", name,
+		       *quote ? ": " : "", quote, je->line, je->column);
+}
+
 int ck_json_parse(json_t **out, const void *p, size_t nbytes, const char *name, struct ck_err *err)
 {
 	json_error_t je;
-	json_t *j = json_loadb(p ? p : "", nbytes, JSON_REJECT_DUPLICATES, &je);
+	json_t *j = parse(p, nbytes, false, &je);
 	if (!j)
-		return ck_fail(err, -EBADMSG, "%s is not valid JSON: %s (line %d, column %d)", name,
-			       je.text, je.line, je.column);
+		return unparsed(name, &je, je.text, err);
 	*out = j;
 	return 0;
 }
@@ -45,13 +85,12 @@ int ck_json_parse_secret(json_t **out, const void *p, size_t nbytes, const char 
 			 struct ck_err *err)
 {
 	json_error_t je;
-
-	in_arena = nbytes <= ARENA_TEXT_MAX;
-	json_t *j = json_loadb(p ? p : "", nbytes, JSON_REJECT_DUPLICATES, &je);
-	in_arena = false;
+	bool arena = nbytes <= ARENA_TEXT_MAX;
+	json_t *j = parse(p, nbytes, arena, &je);
+	if (!j && arena && room.spent)
+		j = parse(p, nbytes, false, &je);
 	if (!j)
-		return ck_fail(err, -EBADMSG, "%s is not valid JSON (line %d, column %d)", name,
-			       je.line, je.column);
+		return unparsed(name, &je, "", err);
 	*out = j;
 	return 0;
 }

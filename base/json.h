@@ -3,7 +3,8 @@
  *
  * Documents come from images, registries and services: duplicate keys are
  * errors (two readers must not see two meanings), depth is jansson's 2048, the
- * size is the caller's buffer. Objects are counted references: ck_json_freep.
+ * size is the caller's buffer, and what is made of it is at most 8 times that size and
+ * 4 MiB. Objects are counted references: ck_json_freep.
  */
 #ifndef CK_JSON_H
 #define CK_JSON_H
@@ -23,15 +24,16 @@ static inline void ck_json_freep(json_t **j)
 #define CK_JSON CK_AUTO(ck_json_freep) json_t
 
 /* NAME says in errors what was parsed. *OUT is the caller's reference.
- * Errors: -EBADMSG. */
+ * Errors: -EBADMSG, -EFBIG (more parts than any real document of its size has), -ENOMEM. */
 CK_MUST_CHECK int ck_json_parse(json_t **out, const void *p, size_t nbytes, const char *name,
 				struct ck_err *err);
 
 /*
  * The same for a document with keys in it: the error says where but quotes
- * nothing, and the values live in secret memory up to 16 KiB of text (past that
- * in ordinary memory: no key's document is that long). All JSON is wiped when
- * freed.
+ * nothing, and the values live in secret memory when text and values are small, up to
+ * 16 and 64 KiB (past that in ordinary memory: no key's document is that large). All JSON
+ * is wiped when freed.
+ * Errors: as ck_json_parse; -ENOMEM also when the arena is full.
  */
 CK_MUST_CHECK int ck_json_parse_secret(json_t **out, const void *p, size_t nbytes, const char *name,
 				       struct ck_err *err);

@@ -33,9 +33,7 @@ void ck_log(enum ck_log_level level, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof line, fmt, ap);
 	va_end(ap);
-	for (char *s = line; *s; s++)
-		if ((unsigned char)*s < 0x20 || *s == 0x7f)
-			*s = '?';
+	ck_one_line(line);
 	if (log_syslog)
 		syslog(prio[level], "%s%s", word[level], line);
 	else

@@ -10,8 +10,10 @@
 
 #include "base/log.h"
 
-/* Room for some hundred RSA keys being parsed at once; a power of two. */
-enum { ARENA_BYTES = 1 << 20, ARENA_MIN_BLOCK = 16 };
+/* Room for a call on each thread of the key provider, each with the largest packet there may
+ * be and a document of json.c, and for some hundred RSA keys; half of what a user may
+ * lock by default. A power of two. */
+enum { ARENA_BYTES = 4 << 20, ARENA_MIN_BLOCK = 16 };
 
 void ck_wipe_free(void *p)
 {
@@ -58,6 +60,8 @@ int ck_secret_init(struct ck_err *err)
 {
 	(void)setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	/* libcurl would write there what decrypts its TLS connections, tokens and all. */
+	(void)unsetenv("SSLKEYLOGFILE");
 	if (CRYPTO_secure_malloc_initialized())
 		return 0;
 	if (!CRYPTO_set_mem_functions(ssl_malloc, ssl_realloc, ssl_free))

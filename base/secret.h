@@ -14,9 +14,10 @@
 
 /*
  * Makes the arena, forbids core dumps and ptrace by others, and has OpenSSL wipe
- * whatever it frees: it passes DER through ordinary memory on the way. Call once,
- * first thing in main. Where the memory cannot be locked (RLIMIT_MEMLOCK) it warns:
- * the arena still works and is still excluded from dumps. Errors: -ENOMEM.
+ * whatever it frees: it passes DER through ordinary memory on the way. TLS sessions are not
+ * written to $SSLKEYLOGFILE. Call once, before any thread starts. Where the memory cannot be locked
+ * (RLIMIT_MEMLOCK) it warns: the arena still works and is still excluded from dumps. Errors:
+ * -ENOMEM.
  */
 CK_MUST_CHECK int ck_secret_init(struct ck_err *err);
 

@@ -84,8 +84,11 @@ int ck_b64_decode(struct ck_buf *b, enum ck_b64 form, const char *s, size_t len,
 	if (rc < 0)
 		return rc;
 	long n = decode(b->data + b->len, form, s, len);
-	if (n < 0)
+	if (n < 0) {
+		/* What it decoded so far lies past what ck_buf_free wipes. */
+		ck_wipe(b->data + b->len, len / 4 * 3 + 3);
 		return ck_fail(err, -EBADMSG, "not valid base64");
+	}
 	b->len += (size_t)n;
 	b->data[b->len] = 0;
 	return 0;

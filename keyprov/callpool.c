@@ -8,7 +8,9 @@
 
 #include "base/log.h"
 
-enum { THREADS = 16, QUEUE_MAX = 256 };
+/* An HSM that hangs may take all threads that unwrap: wrapping, which mostly needs a file
+ * alone, goes on with the rest. */
+enum { THREADS = 16, UNWRAPS_MAX = 12, QUEUE_MAX = 256 };
 
 struct list {
 	struct ck_call *head, **tail;
@@ -20,7 +22,7 @@ struct ck_callpool {
 	pthread_mutex_t lock; /* of all below */
 	pthread_cond_t wake;
 	struct list queue, done;
-	size_t n_running;
+	size_t n_running, n_unwrapping; /* the latter are among the former */
 	bool stopped;
 	int event_fd;
 	pthread_t threads[THREADS];
@@ -117,20 +119,34 @@ static void finish(struct ck_callpool *pool, struct ck_call *c)
 	(void)eventfd_write(pool->event_fd, 1);
 }
 
+/* Under the lock: the first queued call that may begin, or NULL. */
+static struct ck_call *next(struct ck_callpool *pool)
+{
+	struct ck_call *c = pool->queue.head;
+
+	while (c && c->op == CK_OP_UNWRAP && pool->n_unwrapping == UNWRAPS_MAX)
+		c = c->next;
+	if (c)
+		(void)take_out(&pool->queue, c);
+	return c;
+}
+
 static void *work(void *arg)
 {
 	struct ck_callpool *pool = arg;
 
 	pthread_mutex_lock(&pool->lock);
 	for (;;) {
-		struct ck_call *c = pop(&pool->queue);
+		struct ck_call *c = next(pool);
 		if (!c && pool->stopped)
 			break;
 		if (!c) {
 			pthread_cond_wait(&pool->wake, &pool->lock);
 			continue;
 		}
+		bool unwraps = c->op == CK_OP_UNWRAP;
 		pool->n_running++;
+		pool->n_unwrapping += unwraps;
 		pthread_mutex_unlock(&pool->lock);
 		perform(pool->provider, c);
 		if (c->status != CK_GRPC_OK)
@@ -138,6 +154,7 @@ static void *work(void *arg)
 			       c->op == CK_OP_WRAP ? "wrap" : "unwrap", c->err.msg);
 		pthread_mutex_lock(&pool->lock);
 		pool->n_running--;
+		pool->n_unwrapping -= unwraps;
 		finish(pool, c);
 	}
 	pthread_mutex_unlock(&pool->lock);

@@ -68,14 +68,13 @@ static int read_config(struct ck_client *c, struct ck_err *err)
 	const char *path = getenv(config_var);
 	CK_JSON *doc = NULL;
 	json_t *providers;
-	int rc;
 
 	if (!path || !*path)
 		return ck_fail(err, -EINVAL,
 			       "key provider %s is not known: set %s to the file that says "
 			       "how to reach it",
 			       c->name, config_var);
-	if ((rc = ck_json_file(&doc, path, CONFIG_MAX, err)) < 0)
+	if (ck_json_file(&doc, path, CONFIG_MAX, err) < 0)
 		return ck_wrap(err, "%s", config_var);
 	if (ck_json_obj(&providers, doc, "key-providers", true, err) < 0 ||
 	    ck_json_obj(&c->entry, providers, c->name, false, err) < 0)
@@ -83,7 +82,7 @@ static int read_config(struct ck_client *c, struct ck_err *err)
 	if (!c->entry)
 		return ck_fail(err, -ENOENT, "%s lists no key provider named %s", path, c->name);
 	json_incref(c->entry);
-	rc = read_entry(c, err);
+	int rc = read_entry(c, err);
 	return rc < 0 ? ck_wrap(err, "%s: key provider %s", path, c->name) : 0;
 }
 

@@ -151,15 +151,18 @@ static int pump(struct child *c, uint64_t deadline_ms, struct ck_buf *out, struc
 }
 
 /* Waits for the child's end until the deadline, or kills its group, and reaps it.
- * Returns whether it had to be killed. */
-static bool reap(struct child *c, uint64_t deadline_ms, bool kill_now, int *status)
+ * Returns 1 when it had to be killed, 0 when it ended, -ECHILD when how it ended cannot be
+ * told (its number may be another's already: nothing is killed). */
+static int reap(struct child *c, uint64_t deadline_ms, bool kill_now, int *status)
 {
 	unsigned pause_ms = 1;
 
 	while (!kill_now) {
 		pid_t p = waitpid(c->pid, status, WNOHANG);
-		if (p == c->pid || (p < 0 && errno != EINTR))
-			return false;
+		if (p == c->pid)
+			return 0;
+		if (p < 0 && errno != EINTR)
+			return -ECHILD;
 		kill_now = ck_now_ms() >= deadline_ms;
 		(void)poll(NULL, 0, (int)pause_ms);
 		pause_ms = pause_ms < 64 ? 2 * pause_ms : 64;
@@ -167,7 +170,7 @@ static bool reap(struct child *c, uint64_t deadline_ms, bool kill_now, int *stat
 	(void)kill(-c->pid, SIGKILL);
 	while (waitpid(c->pid, status, 0) < 0 && errno == EINTR)
 		;
-	return true;
+	return 1;
 }
 
 /* The last part of what it said: programs give the reason at the end. */
@@ -189,13 +192,16 @@ int ck_cmdcall(char *const argv[], const void *in, size_t nbytes, uint64_t deadl
 		return rc;
 	rc = pump(&c, deadline_ms, out, &errs, err);
 	int status = 0;
-	bool killed = reap(&c, deadline_ms, rc < 0, &status);
+	int killed = reap(&c, deadline_ms, rc < 0, &status);
 	ck_closep(&c.out);
 	ck_closep(&c.err);
 	while (errs.len && errs.data[errs.len - 1] == '\n')
 		errs.data[--errs.len] = 0;
 	if (rc < 0)
 		return ck_wrap(err, "%s", argv[0]);
+	if (killed < 0)
+		return ck_fail(err, killed, "%s: cannot tell how it ended: %s", argv[0],
+			       strerror(-killed));
 	if (killed)
 		return ck_fail(err, -ETIMEDOUT, "%s: it did not end in time", argv[0]);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)

@@ -14,7 +14,7 @@
  * to OUT (bounded by OUT->max). When DEADLINE_MS (of ck_now_ms) passes, the group is
  * killed. The child is reaped in every case.
  * Errors: errnos of starting it, -EIO (failed: the message has the end of its standard
- * error), -ETIMEDOUT, -EFBIG, -ENOMEM.
+ * error), -ETIMEDOUT, -ECHILD (this process ignores SIGCHLD), -EFBIG, -ENOMEM.
  */
 CK_MUST_CHECK int ck_cmdcall(char *const argv[], const void *in, size_t nbytes,
 			     uint64_t deadline_ms, struct ck_buf *out, struct ck_err *err);

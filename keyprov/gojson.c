@@ -67,7 +67,7 @@ static int from_text(struct ck_secret *out, const char *s, size_t len, const cha
 	}
 	if (len / 4 > max / 3 + 1)
 		return too_big(name, max, err);
-	if ((rc = ck_b64_decode_secret(out, CK_B64_STD, s, len, err)) < 0)
+	if (ck_b64_decode_secret(out, CK_B64_STD, s, len, err) < 0)
 		return ck_wrap(err, "\"%s\"", name);
 	return out->len > max ? too_big(name, max, err) : 0;
 }

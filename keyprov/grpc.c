@@ -130,8 +130,10 @@ void ck_grpc_text_decode(char *out, size_t cap, const void *s, size_t len)
 	uint8_t u;
 
 	while (n + 1 < cap && ck_cursor_u8(&c, &u)) {
-		if (u == '%' && c.left >= 2 && hex_digit(c.p[0]) >= 0 && hex_digit(c.p[1]) >= 0) {
-			u = (uint8_t)(hex_digit(c.p[0]) << 4 | hex_digit(c.p[1]));
+		int hi = u == '%' && c.left >= 2 ? hex_digit(c.p[0]) : -1;
+		int lo = hi >= 0 ? hex_digit(c.p[1]) : -1;
+		if (lo >= 0) {
+			u = (uint8_t)((unsigned)hi << 4 | (unsigned)lo);
 			c.p += 2;
 			c.left -= 2;
 		}

@@ -83,7 +83,7 @@ static int read_protected(struct ck_jwe *j, struct ck_err *err)
 	j->prot_b64 = s ? s : "";
 	if (!s || !*s)
 		return 0;
-	if ((rc = ck_b64_decode(&text, CK_B64_URL, s, strlen(s), err)) < 0)
+	if (ck_b64_decode(&text, CK_B64_URL, s, strlen(s), err) < 0)
 		return ck_wrap(err, "protected header");
 	return ck_json_parse(&j->prot, text.data, text.len, "the protected header", err);
 }
@@ -166,13 +166,15 @@ static int read_all(struct ck_jwe *j, const void *p, size_t nbytes, struct ck_er
 
 int ck_jwe_parse(struct ck_jwe **out, const void *p, size_t nbytes, struct ck_err *err)
 {
-	CK_AUTO(ck_jwe_freep) struct ck_jwe *j = calloc(1, sizeof *j);
+	struct ck_jwe *j = calloc(1, sizeof *j);
 
 	if (!j)
 		return ck_nomem(err, "reading a JWE");
-	if (read_all(j, p, nbytes, err) < 0)
+	if (read_all(j, p, nbytes, err) < 0) {
+		ck_jwe_free(j);
 		return ck_wrap(err, "JWE");
-	*out = ck_take(j);
+	}
+	*out = j;
 	return 0;
 }
 

@@ -78,13 +78,16 @@ static int bind_unix(int fd, const struct sockaddr_un *sa, struct ck_err *err)
 	if (fchmod(fd, 0600) < 0)
 		return ck_fail(err, -errno, "cannot set the mode of the socket: %s",
 			       strerror(errno));
-	int rc = bind(fd, any, sizeof *sa);
-	if (rc < 0 && errno == EADDRINUSE && is_stale(sa) && unlink(sa->sun_path) == 0)
-		rc = bind(fd, any, sizeof *sa);
-	if (rc < 0 && errno == EADDRINUSE)
-		return ck_fail(err, -EADDRINUSE, "%s is in use by another server, or no socket",
-			       sa->sun_path);
-	if (rc < 0 || listen(fd, BACKLOG) < 0)
+	bool bound = bind(fd, any, sizeof *sa) == 0;
+	if (!bound && errno == EADDRINUSE) {
+		if (!is_stale(sa))
+			return ck_fail(err, -EADDRINUSE,
+				       "%s is in use by another server, or no socket",
+				       sa->sun_path);
+		(void)unlink(sa->sun_path);
+		bound = bind(fd, any, sizeof *sa) == 0;
+	}
+	if (!bound || listen(fd, BACKLOG) < 0)
 		return ck_fail(err, -errno, "cannot listen on %s: %s", sa->sun_path,
 			       strerror(errno));
 	return 0;

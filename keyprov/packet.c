@@ -23,8 +23,6 @@ static enum ck_packet_kind kind_of(const char *wrap_type)
 
 int ck_packet_parse(struct ck_packet *out, const void *p, size_t nbytes, struct ck_err *err)
 {
-	int rc;
-
 	*out = (struct ck_packet){ 0 };
 	if (nbytes > CK_PACKET_MAX)
 		return ck_fail(err, -EFBIG, "a packet of %zu bytes is above the limit of %d",
@@ -32,13 +30,12 @@ int ck_packet_parse(struct ck_packet *out, const void *p, size_t nbytes, struct 
 	/* Without the parser's text, which quotes: a server's inputs stay out of messages. */
 	if (ck_json_parse(&out->doc, p, nbytes, "", NULL) < 0 || !json_is_object(out->doc))
 		return ck_fail(err, -EBADMSG, "the packet is not a JSON object");
-	if ((rc = ck_json_str(&out->kid, out->doc, "kid", true, err)) < 0 ||
-	    (rc = ck_json_str(&out->wrap_type, out->doc, "wrap_type", false, err)) < 0 ||
-	    (rc = ck_json_str(&out->hsm_host, out->doc, "kms_endpoint", false, err)) < 0 ||
-	    (rc = ck_json_str(&out->maa_host, out->doc, "attester_endpoint", false, err)) < 0 ||
-	    (rc = ck_json_b64(&out->wrapped, out->doc, "wrapped_data", CK_B64_STD, true, err)) <
-		0 ||
-	    (rc = ck_json_b64(&out->iv, out->doc, "iv", CK_B64_STD, false, err)) < 0)
+	if (ck_json_str(&out->kid, out->doc, "kid", true, err) < 0 ||
+	    ck_json_str(&out->wrap_type, out->doc, "wrap_type", false, err) < 0 ||
+	    ck_json_str(&out->hsm_host, out->doc, "kms_endpoint", false, err) < 0 ||
+	    ck_json_str(&out->maa_host, out->doc, "attester_endpoint", false, err) < 0 ||
+	    ck_json_b64(&out->wrapped, out->doc, "wrapped_data", CK_B64_STD, true, err) < 0 ||
+	    ck_json_b64(&out->iv, out->doc, "iv", CK_B64_STD, false, err) < 0)
 		return ck_wrap(err, "packet");
 	out->kind = kind_of(out->wrap_type);
 	return 0;

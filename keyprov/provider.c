@@ -37,7 +37,7 @@ int ck_provider_unwrap(const struct ck_provider *p, const char *text, size_t nby
 	/* A file that went through an editor ends with a newline. */
 	while (nbytes && strchr(" \t\r\n", text[nbytes - 1]))
 		nbytes--;
-	if ((rc = ck_b64_decode(&bytes, CK_B64_STD, text, nbytes, err)) < 0)
+	if (ck_b64_decode(&bytes, CK_B64_STD, text, nbytes, err) < 0)
 		return ck_wrap(err, "wrapped text");
 	if ((rc = ck_packet_parse(&packet, bytes.data, bytes.len, err)) < 0 ||
 	    (rc = ck_kek_unwrap(p, &packet, &data, err)) < 0)

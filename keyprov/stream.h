@@ -15,7 +15,7 @@
 #include "keyprov/conn.h"
 
 enum {
-	CK_STREAMS_MAX = 16,	/* of one connection */
+	CK_STREAMS_MAX = 16,	/* at once, of one connection; nghttp2 refuses more */
 	CK_CALL_MS = 60000,	/* the longest a call may take, whatever it asks for */
 	CK_BODY_ALL = 32 << 20, /* bytes of request bodies of all connections */
 };
@@ -41,7 +41,6 @@ struct ck_conn {
 	nghttp2_session *h2;
 	struct ck_conn_env *env;
 	struct ck_stream *streams;
-	size_t n_streams;
 	struct ck_buf unsent;
 	uint64_t now_ms;	/* of the call of conn.h that runs */
 	uint64_t idle_since_ms; /* while there are no streams */

@@ -26,16 +26,16 @@ static int fetch(const struct plain *p, uint64_t off, uint64_t end, uint8_t *buf
 		uint64_t bad = 0;
 		int rc = ck_reader_pread(p->blob, buf, (size_t)(end - off), off, err);
 		if (rc < 0)
-			return ck_wrap(err, "%s", p->name);
+			return rc;
 		rc =
 		    ck_tags_check(p->tags, off / CK_TAG_CHUNK, buf, (size_t)(end - off), &bad, err);
 		if (rc != -EBADMSG)
 			return rc;
 		if (again)
 			return ck_fail(err, -EIO,
-				       "%s: chunk at offset %" PRIu64
+				       "chunk at offset %" PRIu64
 				       " is not what was verified (chunk tag)",
-				       p->name, bad * CK_TAG_CHUNK);
+				       bad * CK_TAG_CHUNK);
 		ck_log(CK_LOG_WARNING, "%s: chunk at offset %" PRIu64 " differs; reading it again",
 		       p->name, bad * CK_TAG_CHUNK);
 	}

@@ -14,7 +14,7 @@
 
 /*
  * Opens the view of BLOB; all arguments are borrowed and must outlive it. KEY may be
- * NULL (a plain layer). NAME says in errors which layer.
+ * NULL (a plain layer). NAME says in the log which layer; in errors the caller does.
  * Reads give -EIO when a chunk's tag differs twice. Errors here: -ENOMEM.
  */
 CK_MUST_CHECK int ck_plain_open(struct ck_reader **out, struct ck_reader *blob,

@@ -99,8 +99,11 @@ void ck_decoder_close(struct ck_decoder *d)
 	if (d->state) {
 		if (d->codec->stop)
 			d->codec->stop(d->state);
+		ck_wipe(d->state, d->codec->state_len);
 		free(d->state);
 	}
+	if (d->s.history)
+		ck_wipe(d->s.history, CK_WINDOW_LEN);
 	free(d->s.history);
 	free(d);
 }
@@ -119,7 +122,9 @@ int ck_decoder_restart(struct ck_decoder *d, const struct ck_units *u, uint32_t 
 	d->s.in_ended = false;
 	d->s.in_off = p->in_off;
 	d->s.out_off = p->out_off;
-	return d->codec->start(d->state, &d->s, p, window, n, err);
+	rc = d->codec->start(d->state, &d->s, p, window, n, err);
+	ck_wipe(window, n);
+	return rc;
 }
 
 /* Keeps the last CK_WINDOW_LEN bytes of the output, of which BUF[0..N) is the newest. */

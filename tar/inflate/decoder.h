@@ -27,7 +27,8 @@ const char *ck_compression_name(enum ck_compression c); /* "none", "gzip", "zstd
  */
 CK_MUST_CHECK int ck_decoder_open(struct ck_decoder **out, enum ck_compression c, ck_pull_fn *pull,
 				  void *ctx, struct ck_units *record, struct ck_err *err);
-void ck_decoder_close(struct ck_decoder *d); /* NULL is allowed; wipes */
+/* NULL is allowed. Wipes what it held of the stream, but for libzstd's own memory. */
+void ck_decoder_close(struct ck_decoder *d);
 
 static inline void ck_decoder_closep(struct ck_decoder **d)
 {

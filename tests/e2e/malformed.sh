@@ -13,7 +13,7 @@ mkdir "$MNT"
 refuses() {
 	local want=$1 text=$2
 	shift 2
-	fails_with "$want" "$text" "$CLOAKFS" mount "$@" "oci:$BAD:latest" "$MNT"
+	fails_with "$want" "$text" "$CLOAKFS" mount "${KEY[@]}" "$@" "oci:$BAD:latest" "$MNT"
 	if is_mounted "$MNT" || ! wait_until 5 no_processes_here mount; then
 		fail "$text: nothing is left" "mounts: $(mounts_here)" "processes: $(processes_here mount)"
 		umount -l "$MNT" 2>/dev/null
@@ -25,7 +25,11 @@ changed() {
 	cp -a "$GOOD" "$BAD"
 }
 
+# A key provider that remembers the key saves the time of a release for every check.
+KEY=(--key provider:attestation-agent)
 azure_start
+provider_start "unix:$WORK/provider.sock"
+ocicrypt_grpc "$PROVIDER"
 layout_new "$GOOD"
 for i in 0 1; do
 	printf 'file file%s data=%s\nend\n' $i $i | "$E2E/mktar" >"$WORK/$i.tar"
@@ -34,7 +38,7 @@ done
 layout_finish "$GOOD"
 layout_encrypt_layer "$GOOD" 1
 changed
-mount_image "oci:$BAD:latest" "$MNT" || bail "the good image mounts" "$(cat "$LOG")"
+mount_image "oci:$BAD:latest" "$MNT" "${KEY[@]}" || bail "the good image mounts" "$(cat "$LOG")"
 is "01" "$(cat "$MNT/file0" "$MNT/file1")" "the good image mounts, one layer plain and one encrypted"
 "$CLOAKFS" umount "$MNT"
 
@@ -136,7 +140,7 @@ sum=$(blob_put "$BAD" "$WORK/doc")
 jq -c --arg t "$IMG_TYPE.index.v1+json" --arg d "sha256:$sum" --argjson s "$(stat -c %s "$WORK/doc")" \
 	'.manifests[0] |= (.mediaType = $t | .digest = $d | .size = $s)' "$BAD/index.json" >"$WORK/doc"
 cp "$WORK/doc" "$BAD/index.json"
-if mount_image "oci:$BAD:latest" "$MNT"; then
+if mount_image "oci:$BAD:latest" "$MNT" "${KEY[@]}"; then
 	is 01 "$(cat "$MNT/file0" "$MNT/file1")" "of a multi-platform index, this platform's image is mounted"
 	"$CLOAKFS" umount "$MNT"
 else
@@ -160,7 +164,7 @@ inside() {
 	layout_encrypt_layer "$BAD" 1
 	refuses "layer 1.*($want)" "$text"
 	[ -n "${TREE_ONLY:-}" ] || # the tar stream itself is well
-		fails_with "layer 1" "$text: export" "$CLOAKFS" export "oci:$BAD:latest" --layer 1
+		fails_with "layer 1" "$text: export" "$CLOAKFS" export "${KEY[@]}" "oci:$BAD:latest" --layer 1
 }
 # packed TEXT REGEX FILE TAR: FILE is the packed blob as it is; the diff_id is TAR's.
 packed() {
@@ -172,7 +176,7 @@ packed() {
 	layout_set_blob "$BAD" 1 "$3"
 	layout_encrypt_layer "$BAD" 1
 	refuses "layer 1.*($want)" "$text"
-	fails_with "layer 1" "$text: export" "$CLOAKFS" export "oci:$BAD:latest" --layer 1
+	fails_with "layer 1" "$text: export" "$CLOAKFS" export "${KEY[@]}" "oci:$BAD:latest" --layer 1
 }
 mk() {
 	printf '%b' "$1" | "$E2E/mktar" >"$WORK/t.tar"
@@ -213,7 +217,7 @@ layout_add "$BAD" "$WORK/0.tar" gzip
 layout_add "$BAD" "$WORK/t.tar" gzip
 layout_finish "$BAD"
 layout_encrypt_layer "$BAD" 1
-if mount_image "oci:$BAD:latest" "$MNT"; then
+if mount_image "oci:$BAD:latest" "$MNT" "${KEY[@]}"; then
 	is "./b=2 ./c=3 ./d=4 ./dir/e=5 ./file0=0 ./outside=1" \
 		"$(cd "$MNT" && find . -type f -exec sh -c 'echo "$1=$(cat "$1")"' sh {} \; | sort | xargs)" \
 		"names that climb stay inside, odd whiteouts are not shown"
@@ -250,26 +254,26 @@ printf '\x28\xb5\x2f\xfd\xe4\xff\xff\xff\xff\xff\xff\xff\x7f\xf8' >"$WORK/b"
 packed "zstd: a window beyond all bounds" 'zstd|memory|window' "$WORK/b" "$WORK/good.tar"
 { cat "$WORK/good.zst"; printf '\x50\x2a\x4d\x18\xff\xff\xff\x7f'; } >"$WORK/b"
 packed "zstd: a skippable frame longer than the blob" 'zstd|trunc' "$WORK/b" "$WORK/good.tar"
-# What is compressed to nothing must not become everything: 600 MB of zeros in half a MB.
+# What is compressed to nothing must not become everything in memory.
 layout_new "$BAD"
-{ printf 'file bomb zeros=629145600\nend\n'; } | "$E2E/mktar" >"$WORK/bomb.tar"
+{ printf 'file bomb zeros=314572800\nend\n'; } | "$E2E/mktar" >"$WORK/bomb.tar"
 layout_add "$BAD" "$WORK/bomb.tar" zstd
 layout_finish "$BAD"
 rm "$WORK/bomb.tar"
 layout_encrypt_layer "$BAD" 0
-if mount_image "oci:$BAD:latest" "$MNT"; then
+if mount_image "oci:$BAD:latest" "$MNT" "${KEY[@]}"; then
 	pid=$(processes_here mount)
 	cat "$MNT/bomb" >/dev/null
 	rss=$(awk '/^VmHWM/ { print $2 }' "/proc/$pid/status")
 	# An address sanitizer's shadow is not ours to bound.
-	if [ "$rss" -lt 262144 ] || [ "$BUILD" != "$SRC/build" ]; then
-		pass "600 MB from half a MB take bounded memory"
+	if [ "$rss" -lt 131072 ] || [ "$BUILD" != "$SRC/build" ]; then
+		pass "300 MB from a few KB take bounded memory"
 	else
-		fail "600 MB from half a MB take bounded memory" "resident: $rss KiB"
+		fail "300 MB from a few KB take bounded memory" "resident: $rss KiB"
 	fi
 	"$CLOAKFS" umount "$MNT"
 else
-	fail "600 MB from half a MB mount" "$(cat "$LOG")"
+	fail "300 MB from a few KB mount" "$(cat "$LOG")"
 fi
 
 # ---- the configuration file ----

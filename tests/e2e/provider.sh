@@ -53,6 +53,9 @@ provider_stop
 ocicrypt_cmd /usr/bin/env "CLOAKFS_CONFIG=$CLOAKFS_CONFIG" "$CLOAKFS" keyprovider --exec
 reads "a command" $NAME_KEY
 is "" "$(processes_here keyprovider)" "no process of a command is left"
+ASK=(env --ignore-signal=CHLD "${ASK[@]}")
+reads "a command, started by who ignores SIGCHLD" $NAME_KEY
+ASK=("${ASK[@]:2}")
 
 # ---- ones that cannot be asked ----
 fails_with 'other' "a provider that the file does not name" "${ASK[@]}" cat --key provider:other "$IMG" /app/config

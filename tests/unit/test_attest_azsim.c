@@ -5,6 +5,7 @@
 #include "attest/attest.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 
 #include "attest/jose.h"
@@ -250,6 +251,36 @@ static void not_even_asked(void **state)
 	ck_attest_close(a);
 }
 
+static void *ask_dead_maa(void *a)
+{
+	const struct ck_attest_key_id id = { AZ_HSM, "dead.attest.azure.net", "imagekey000" };
+	struct ck_err err = { 0 };
+	EVP_PKEY *key = NULL;
+
+	return ck_attest_private_key(a, &id, &key, &err) < 0 ? NULL : a;
+}
+
+/* An image that names an attestation service that is allowed but not there must not make
+ * the releases of others wait for it and fail with it. */
+static void apart_by_maa(void **state)
+{
+	struct ck_attest *a = localazure_client(NULL, NULL, NULL);
+	struct ck_err err = { 0 };
+	CK_PKEY *key = NULL;
+	pthread_t other;
+	void *got;
+
+	(void)state;
+	localazure(NULL, "counters", "--reset");
+	assert_int_equal(pthread_create(&other, NULL, ask_dead_maa, a), 0);
+	while (localazure_count("tsm_report") == 0)
+		(void)poll(NULL, 0, 10);
+	assert_works(ck_attest_private_key(a, &imagekey, &key, &err), &err);
+	pthread_join(other, &got);
+	assert_null(got);
+	ck_attest_close(a);
+}
+
 /* How often things are asked when they fail. */
 static void tries(void **state)
 {
@@ -304,6 +335,7 @@ int main(void)
 		cmocka_unit_test(good_path),	     cmocka_unit_test(versions),
 		cmocka_unit_test(workload_identity), cmocka_unit_test(policies),
 		cmocka_unit_test(not_even_asked),    cmocka_unit_test(tries),
+		cmocka_unit_test(apart_by_maa),
 	};
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -234,7 +234,7 @@ static void tsm_absent_or_broken(void **state)
 	nothing_left();
 	reset();
 	tsm.provider = NULL;
-	assert_fails(ask_tsm(base, &e, &err), -ENOENT, &err, "provider");
+	assert_fails(ask_tsm(base, &e, &err), -ENODEV, &err, "is not of configfs-tsm");
 	nothing_left();
 }
 

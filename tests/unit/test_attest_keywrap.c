@@ -117,7 +117,7 @@ static void one_message_for_all(void **state)
 	struct ck_err oaep = { 0 }, kwp = { 0 };
 
 	(void)state;
-	mint_wrap(&blob, mint_rsa(0), EVP_sha256(), "0123456789abcdef", 16);
+	mint_wrap(&blob, mint_rsa(0), EVP_sha256(), 32, "0123456789abcdef", 16);
 	blob.data[5] ^= 1;
 	assert_int_equal(
 	    ck_keywrap_open(&out, mint_rsa(0), CK_ENC_SHA256, blob.data, blob.len, &oaep),
@@ -127,6 +127,19 @@ static void one_message_for_all(void **state)
 	assert_int_equal(
 	    ck_keywrap_open(&out, mint_rsa(0), CK_ENC_SHA256, blob.data, blob.len, &kwp), -EBADMSG);
 	assert_string_equal(oaep.msg, kwp.msg);
+}
+
+static void short_kek(void **state)
+{
+	CK_BUF blob = { 0 };
+	struct ck_secret out = { 0 };
+	struct ck_err err = { 0 };
+
+	(void)state;
+	/* PKCS #11 leaves the size to the wrapper; the HSM's is AES-256. */
+	mint_wrap(&blob, mint_rsa(0), EVP_sha256(), 16, "0123456789abcdef", 16);
+	assert_fails(ck_keywrap_open(&out, mint_rsa(0), CK_ENC_SHA256, blob.data, blob.len, &err),
+		     -EBADMSG, &err, "cannot be unwrapped");
 }
 
 static void round_trips(void **state)
@@ -144,7 +157,8 @@ static void round_trips(void **state)
 		CK_SECRET out = { 0 };
 		CK_PKEY *key = NULL;
 		mint_pkcs8(&p8, mint_rsa(1));
-		mint_wrap(&blob, mint_rsa(0), EVP_get_digestbyname(rows[i].md), p8.data, p8.len);
+		mint_wrap(&blob, mint_rsa(0), EVP_get_digestbyname(rows[i].md), 32, p8.data,
+			  p8.len);
 		assert_works(
 		    ck_keywrap_open(&out, mint_rsa(0), rows[i].enc, blob.data, blob.len, &err),
 		    &err);
@@ -195,7 +209,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rfc5649_vectors), cmocka_unit_test(damaged_kwp),
 		cmocka_unit_test(published_blob),  cmocka_unit_test(one_message_for_all),
-		cmocka_unit_test(round_trips),	   cmocka_unit_test(bad_pkcs8),
+		cmocka_unit_test(short_kek),	   cmocka_unit_test(round_trips),
+		cmocka_unit_test(bad_pkcs8),
 	};
 	return cmocka_run_group_tests(tests, setup, NULL);
 }

@@ -56,7 +56,7 @@ static char *key_hsm(const struct answer *a)
 	CK_BUF text = { 0 };
 
 	mint_pkcs8(&p8, mint_rsa(a->private));
-	mint_wrap(&blob, mint_rsa(a->wrap_to), a->md, p8.data, p8.len);
+	mint_wrap(&blob, mint_rsa(a->wrap_to), a->md, 32, p8.data, p8.len);
 	CK_AUTO(ck_freep) char *b64 = mint_b64url(blob.data, blob.len);
 	CK_JSON *j = json_pack("{s:s,s:{s:s,s:s},s:s}", "schema_version", "1.0", "header", "alg",
 			       "dir", "enc", a->enc, "ciphertext", b64);

@@ -392,6 +392,8 @@ static void bad_token_answers(void **state)
 		  -EACCES, "refused by IMDS at http://127.0.0.1" },
 		{ CANNED_JSON("410 Gone", "{}"), -EACCES, "410 Gone" },
 		{ CANNED_JSON("200 OK", "no JSON"), -EBADMSG, "not valid JSON" },
+		{ CANNED_JSON("200 OK", "{\"access_token\" \"s3cret\"}"), -EBADMSG,
+		  "not valid JSON (line 1" },
 		{ CANNED_JSON("200 OK", "[]"), -EBADMSG, "not a JSON object" },
 		{ CANNED_JSON("200 OK", "{}"), -EBADMSG, "\"access_token\" is missing" },
 		{ CANNED_JSON("200 OK", "{\"access_token\":\"a\"}"), -EBADMSG, "end is not given" },
@@ -409,6 +411,7 @@ static void bad_token_answers(void **state)
 		CK_BUF t = { 0 };
 		struct ck_err err = { 0 };
 		assert_fails(token(i, &t, &err), rows[n].rc, &err, rows[n].says);
+		assert_null(strstr(err.msg, "s3cret"));
 		assert_int_equal(t.len, 0);
 		ck_identity_close(i);
 		canned_close(c);

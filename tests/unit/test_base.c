@@ -1,6 +1,7 @@
 /* The ground: errors, buffers, base64, hex, JSON, cursors, readers, files. */
 #include <errno.h>
 #include <fcntl.h>
+#include <openssl/crypto.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,6 +23,11 @@ static void test_err(void **state)
 	/* A name from an image cannot forge a log line. */
 	(void)ck_fail(&err, -EIO, "%s", "a\nb\x1b[2J\x7f");
 	assert_string_equal(err.msg, "a?b?[2J?");
+	/* Nor drive a terminal: U+009B begins what ESC [ begins. */
+	(void)ck_fail(&err, -EIO, "%s",
+		      "a\xc2\x9b"
+		      "2J \xc3\x9c\xc2\xa0\xc2");
+	assert_string_equal(err.msg, "a??2J \xc3\x9c\xc2\xa0\xc2");
 	memset(long_text, 'y', sizeof long_text);
 	long_text[sizeof long_text - 1] = 0;
 	(void)ck_fail(&err, -EIO, "%s", long_text);
@@ -102,6 +108,20 @@ static void test_base64(void **state)
 	assert_memory_equal(secret.data, high, 4);
 	/* A NUL inside is no digit. */
 	assert_int_equal(ck_b64_decode(&back, CK_B64_STD, "Zm9\0", 4, NULL), -EBADMSG);
+}
+
+/* Nothing of a secret stays behind where its base64 turns out to be malformed. */
+static void test_base64_wiped(void **state)
+{
+	CK_BUF b = { 0 };
+	struct ck_err err = { 0 };
+	(void)state;
+	assert_works(ck_buf_adds(&b, "kept", &err), &err);
+	assert_works(ck_buf_reserve(&b, 64, &err), &err);
+	assert_int_equal(ck_b64_decode(&b, CK_B64_STD, "c2VjcmV0c2VjcmV0!A==", 20, &err), -EBADMSG);
+	assert_string_equal(ck_buf_str(&b), "kept");
+	for (size_t i = 4; i < 4 + 18; i++) /* all that may be decoded from 20 */
+		assert_int_equal(b.data[i], 0);
 }
 
 static void test_digest(void **state)
@@ -273,6 +293,18 @@ static void test_files(void **state)
 	assert_string_equal(ck_buf_str(&exact), "hello again");
 	assert_fails(ck_file_read(&small, path, &err), -EFBIG, &err, "more than 10 bytes");
 	assert_fails(ck_file_read(&small, "/no/such/file", &err), -ENOENT, &err, "/no/such/file");
+	/* A link, such as /dev/stdout, stays; so does a device. */
+	assert_int_equal(symlink("f", fifo), 0);
+	assert_works(ck_file_write(fifo, "linked", 6, 0600, &err), &err);
+	assert_true(lstat(fifo, &st) == 0 && S_ISLNK(st.st_mode));
+	ck_buf_free(&exact);
+	assert_works(ck_file_read(&exact, path, &err), &err);
+	assert_string_equal(ck_buf_str(&exact), "linked");
+	unlink(fifo);
+	assert_int_equal(symlink("/dev/null", fifo), 0);
+	assert_works(ck_file_write(fifo, "gone", 4, 0600, &err), &err);
+	assert_true(stat(fifo, &st) == 0 && S_ISCHR(st.st_mode));
+	unlink(fifo);
 	/* A failed write leaves nothing beside. */
 	assert_int_equal(ck_file_write("/proc/no", "x", 1, 0600, &err) < 0, 1);
 	assert_int_equal(mkfifo(fifo, 0600), 0);
@@ -283,12 +315,95 @@ static void test_files(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
+/* Appends N times PART within [ ]. */
+static void add_array(struct ck_buf *b, const char *part, size_t n)
+{
+	struct ck_err err = { 0 };
+
+	assert_works(ck_buf_adds(b, "[", &err), &err);
+	for (size_t i = 0; i < n; i++)
+		assert_works(ck_buf_addf(b, &err, i ? ",%s" : "%s", part), &err);
+	assert_works(ck_buf_adds(b, "]", &err), &err);
+}
+
+/* What a hostile document makes of the memory, its own length being allowed. */
+static void test_json_memory(void **state)
+{
+	static const struct {
+		const char *why, *part;
+		size_t n;
+		int rc;
+	} rows[] = {
+		{ "bytes as integers, the largest packet of the key provider", "255", 32 << 10, 0 },
+		{ "the same in the cheapest digits", "0", 32 << 10, 0 },
+		{ "empty objects, eighty times their length", "{}", 1 << 20, -EFBIG },
+		{ "empty arrays", "[]", 1 << 20, -EFBIG },
+		{ "few of them", "{}", 1000, 0 },
+		{ "descriptors",
+		  "{\"mediaType\":\"application/vnd.oci.image.layer.v1.tar+gzip\","
+		  "\"digest\":\"sha256:"
+		  "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\","
+		  "\"size\":12345}",
+		  20000, 0 },
+	};
+	struct ck_err err = { 0 };
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(rows); i++) {
+		CK_BUF text = { 0 };
+		CK_JSON *plain = NULL;
+		CK_JSON *secret = NULL;
+		add_array(&text, rows[i].part, rows[i].n);
+		int rc = ck_json_parse(&plain, text.data, text.len, "it", &err);
+		if (rc != rows[i].rc)
+			fail_msg("%s: %d %s", rows[i].why, rc, err.msg);
+		rc = ck_json_parse_secret(&secret, text.data, text.len, "it", &err);
+		if (rc != rows[i].rc)
+			fail_msg("%s, secret: %d %s", rows[i].why, rc, err.msg);
+	}
+}
+
+/* Documents with keys live in the arena, but none of them takes it from the others. */
+static void test_json_arena(void **state)
+{
+	struct ck_err err = { 0 };
+	struct ck_secret all[64] = { 0 };
+	CK_BUF text = { 0 };
+	CK_JSON *small = NULL;
+	CK_JSON *flood = NULL;
+	CK_JSON *none = NULL;
+	size_t n = 0;
+
+	(void)state;
+	assert_works(ck_secret_init(&err), &err);
+	const char key[] = "{\"symkey\":\"AAAA\"}";
+	assert_works(ck_json_parse_secret(&small, key, strlen(key), "it", &err), &err);
+	assert_true(CRYPTO_secure_allocated(json_object_get(small, "symkey")));
+	size_t before = CRYPTO_secure_used();
+	add_array(&text, "{}", 5000);
+	assert_works(ck_json_parse_secret(&flood, text.data, text.len, "it", &err), &err);
+	assert_int_equal(json_array_size(flood), 5000);
+	assert_true(CRYPTO_secure_used() - before <= 128 << 10);
+	/* A full arena is told as that, and keys do not spill into ordinary memory. */
+	for (size_t room = 4 << 20; room >= 16; room /= 2)
+		while (n < N_OF(all) && ck_secret_new(&all[n], room, NULL) == 0)
+			n++;
+	assert_fails(ck_json_parse_secret(&none, key, strlen(key), "it", &err), -ENOMEM, &err,
+		     "arena for keys");
+	assert_null(none);
+	while (n)
+		ck_secret_free(&all[--n]);
+	assert_works(ck_json_parse_secret(&none, key, strlen(key), "it", &err), &err);
+}
+
 static void test_secret(void **state)
 {
 	struct ck_err err = { 0 };
 	struct ck_secret s = { 0 };
 	(void)state;
+	setenv("SSLKEYLOGFILE", "/tmp/keys", 1);
 	assert_works(ck_secret_init(&err), &err);
+	assert_null(getenv("SSLKEYLOGFILE"));
 	assert_works(ck_secret_new(&s, 32, &err), &err);
 	for (size_t i = 0; i < s.len; i++)
 		assert_int_equal(s.data[i], 0);
@@ -301,11 +416,12 @@ static void test_secret(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_err),    cmocka_unit_test(test_buf),
-		cmocka_unit_test(test_base64), cmocka_unit_test(test_digest),
-		cmocka_unit_test(test_json),   cmocka_unit_test(test_cursor),
-		cmocka_unit_test(test_reader), cmocka_unit_test(test_files),
-		cmocka_unit_test(test_secret),
+		cmocka_unit_test(test_err),	   cmocka_unit_test(test_buf),
+		cmocka_unit_test(test_base64),	   cmocka_unit_test(test_digest),
+		cmocka_unit_test(test_json),	   cmocka_unit_test(test_cursor),
+		cmocka_unit_test(test_reader),	   cmocka_unit_test(test_files),
+		cmocka_unit_test(test_secret),	   cmocka_unit_test(test_json_memory),
+		cmocka_unit_test(test_json_arena), cmocka_unit_test(test_base64_wiped),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

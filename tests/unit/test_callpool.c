@@ -19,19 +19,58 @@ static const char wrap_json[] =
 /* More than there are threads, so that the last ones wait in the queue. */
 enum { MANY = 64, QUEUE = 256 };
 
-static struct ck_call *submit(struct ck_callpool *pool, int *rc)
+static struct ck_call *submit_op(struct ck_callpool *pool, enum ck_op op, int *rc)
 {
 	struct ck_call *c = calloc(1, sizeof *c);
 	struct ck_err err = { 0 };
 
 	assert_non_null(c);
 	c->owner = &key;
-	c->op = CK_OP_UNWRAP;
+	c->op = op;
 	assert_rc(ck_buf_add(&c->in, request.data, request.len, &err), 0, &err);
 	*rc = ck_callpool_submit(pool, c);
 	if (*rc < 0)
 		ck_call_free(c);
 	return *rc < 0 ? NULL : c;
+}
+
+static struct ck_call *submit(struct ck_callpool *pool, int *rc)
+{
+	return submit_op(pool, CK_OP_UNWRAP, rc);
+}
+
+/* However many unwrapping calls hang and wait, one that wraps is done. */
+static void hanging_hsm_leaves_wrapping(void **state)
+{
+	struct fake_attest fake = { .key = key, .block_fd = eventfd(0, EFD_CLOEXEC) };
+	struct ck_provider p = { fake_as_attest(&fake), NULL, "h", "m" };
+	struct ck_callpool *pool = NULL;
+	struct ck_call *done;
+	struct ck_err err = { 0 };
+	int rc = 0;
+
+	(void)state;
+	assert_rc(ck_callpool_open(&pool, &p, &err), 0, &err);
+	for (int i = 0; i < MANY; i++) {
+		(void)submit(pool, &rc);
+		assert_int_equal(rc, 0);
+	}
+	struct ck_call *wraps = submit_op(pool, CK_OP_WRAP, &rc);
+	struct pollfd fd = { ck_callpool_fd(pool), POLLIN, 0 };
+	assert_int_equal(poll(&fd, 1, 10000), 1);
+	assert_ptr_equal(ck_callpool_done(pool), wraps);
+	/* An unwrapping request: it is the answer that counts here. */
+	assert_int_equal(wraps->status, CK_GRPC_INVALID_ARGUMENT);
+	ck_call_free(wraps);
+	assert_int_equal(eventfd_write(fake.block_fd, 1), 0);
+	for (int i = 0; i < MANY; i++) {
+		while (!(done = ck_callpool_done(pool)))
+			(void)poll(NULL, 0, 1);
+		assert_rc(done->status, CK_GRPC_OK, &done->err);
+		ck_call_free(done);
+	}
+	ck_callpool_close(pool);
+	ck_closep(&fake.block_fd);
 }
 
 /* Threads hang on an HSM; whoever gives up meanwhile leaves nothing behind: neither the
@@ -149,6 +188,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(abandoned_calls_leave_the_queue),
 		cmocka_unit_test(running_calls_hold_no_body),
+		cmocka_unit_test(hanging_hsm_leaves_wrapping),
 	};
 	return cmocka_run_group_tests(tests, init, clean);
 }

@@ -110,29 +110,44 @@ static void deadlines(void **state)
 	(void)unlink(path);
 }
 
-/* The child has no descriptor of ours but its three, and no blocked signals. */
+/* The child has no descriptor of ours but its three, and no signals blocked or ignored. */
 static void child_inherits_nothing(void **state)
 {
 	(void)state;
-	CK_BUF out = { 0 };
+	/* Not by way of a shell, which clears its mask itself. */
+	char *status[] = { "grep", "-E", "SigBlk|SigIgn", "/proc/self/status", NULL };
+	CK_BUF fds = { 0 }, signals = { 0 };
 	struct ck_err err = { 0 };
 	sigset_t all, old;
 	int fd = open("/dev/null", O_RDONLY); /* not close-on-exec, as a careless library's */
 
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &old);
-	int rc =
-	    run_sh("ls /proc/self/fd | tr '\\n' ' '; grep -E 'SigBlk|SigIgn' /proc/self/status", "",
-		   1000, 20000, &out, &err);
+	int rc = ck_cmdcall(status, "", 0, ck_now_ms() + 20000, &signals, &err);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	assert_rc(rc, 0, &err);
-	assert_memory_equal(out.data, "0 1 2 3 S", 9); /* 3: of ls itself */
-	assert_non_null(strstr(ck_buf_str(&out), "SigBlk:\t0000000000000000"));
+	assert_non_null(strstr(ck_buf_str(&signals), "SigBlk:\t0000000000000000"));
 	/* SIGPIPE, which main ignores; libc leaves two of its own ignored. */
-	const char *ignored = strstr(ck_buf_str(&out), "SigIgn:\t");
+	const char *ignored = strstr(ck_buf_str(&signals), "SigIgn:\t");
 	assert_non_null(ignored);
 	assert_int_equal(strtoull(ignored + 8, NULL, 16) & 1U << (SIGPIPE - 1), 0);
+
+	assert_rc(run_sh("ls /proc/self/fd | tr '\\n' ' '", "", 1000, 20000, &fds, &err), 0, &err);
+	assert_string_equal(ck_buf_str(&fds), "0 1 2 3 "); /* 3: of ls itself */
 	ck_closep(&fd);
+}
+
+/* Where SIGCHLD is ignored nobody can tell how a child ended: that is no success. */
+static void ignored_sigchld(void **state)
+{
+	(void)state;
+	CK_BUF out = { 0 };
+	struct ck_err err = { 0 };
+
+	(void)signal(SIGCHLD, SIG_IGN);
+	int rc = run_sh("exit 1", "", 1000, 20000, &out, &err);
+	(void)signal(SIGCHLD, SIG_DFL);
+	assert_rc(rc, -ECHILD, &err);
 }
 
 /* A daemon may run with its standard descriptors closed. */
@@ -154,11 +169,9 @@ static void closed_standard_descriptors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(runs_table),
-		cmocka_unit_test(not_a_program),
-		cmocka_unit_test(deadlines),
-		cmocka_unit_test(child_inherits_nothing),
-		cmocka_unit_test(closed_standard_descriptors),
+		cmocka_unit_test(runs_table),	   cmocka_unit_test(not_a_program),
+		cmocka_unit_test(deadlines),	   cmocka_unit_test(child_inherits_nothing),
+		cmocka_unit_test(ignored_sigchld), cmocka_unit_test(closed_standard_descriptors),
 	};
 
 	(void)signal(SIGPIPE, SIG_IGN);

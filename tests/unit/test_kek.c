@@ -163,7 +163,15 @@ static void hsm_is_asked_where_no_file_is(void **state)
 	assert_rc(ck_kek_wrap(&p, "other", "x", 1, &out, &err), 0, &err);
 	assert_non_null(strstr(ck_buf_str(&out), "\"kms_endpoint\":\"hsm2.example\""));
 	/* A version's public half only the HSM knows, though there is a file for the name. */
+	char sub[256];
+	path_in(sub, "k");
+	assert_int_equal(mkdir(sub, 0700), 0);
+	put("k/0123-info.json", "not for this"); /* nor is a version a path */
 	assert_rc(ck_kek_wrap(&p, "k/0123", "x", 1, &out, &err), 0, &err);
+	path_in(sub, "k/0123-info.json");
+	assert_int_equal(unlink(sub), 0);
+	path_in(sub, "k");
+	assert_int_equal(rmdir(sub), 0);
 	assert_int_equal(fake.n_public, 2);
 	assert_rc(ck_kek_wrap(&p, "../k", "x", 1, &out, &err), -EINVAL, &err);
 	fake.fail = -EACCES;

@@ -391,6 +391,15 @@ static void pem_keys_are_not_sent_to_providers(void **state)
 	assert_true(json_equal(dc, want));
 	(void)unlink(seen);
 	(void)unlink(pem);
+
+	/* And a packet for one provider is not shown to another. */
+	CK_JSON *others = json_object();
+	add_pubopts(others, "AES_256_CTR_HMAC_SHA256");
+	add_aasp(others, ENC "keys.provider.other", key, "imagekey000", "hsm.example", optsdata);
+	assert_rc(unwrap(k, others, &err), -ENOKEY, &err);
+	assert_says(&err,
+		    "provider other (key imagekey000): neither key \"hsm\" nor this provider");
+	assert_int_equal(access(seen, F_OK), -1);
 }
 
 static void configuration_table(void **state)

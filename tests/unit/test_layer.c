@@ -1,6 +1,7 @@
 /* A layer: what it serves equals what was packed, in every compression and at every
  * offset; what was changed is refused, and the message names the check. */
 #include <errno.h>
+#include <pthread.h>
 #include <zlib.h>
 
 #include "base/text.h"
@@ -306,6 +307,7 @@ static void test_changed_later(void **state)
 			continue;
 		}
 		assert_fails(rc, -EIO, &err, "chunk tag");
+		assert_null(strstr(strstr(err.msg, "layer under test") + 1, "layer under test"));
 		assert_memory_equal(buf, none, sizeof buf);
 		failed++;
 	}
@@ -318,13 +320,66 @@ static void test_changed_later(void **state)
 	ck_unitcache_close(cache);
 }
 
+/* What the threads of test_threads share. */
+static struct {
+	struct ck_layer *layer;
+	const struct ck_buf *tar;
+} shared;
+
+static void *read_at_random(void *arg)
+{
+	uint64_t seed = (uint64_t)(uintptr_t)arg;
+	uint8_t *buf = malloc(100000);
+
+	for (int i = 0; i < 60; i++) {
+		struct ck_err err = { 0 };
+		size_t n = mk_random(&seed) % 100000;
+		uint64_t off = mk_random(&seed) % (shared.tar->len - n);
+		if (!buf || ck_layer_pread(shared.layer, buf, n, off, &err) < 0 ||
+		    memcmp(buf, shared.tar->data + off, n) != 0)
+			abort();
+	}
+	free(buf);
+	return NULL;
+}
+
+/* Many readers, hardly any cache: cursors are taken, left and moved all the time. */
+static void test_threads(void **state)
+{
+	enum { N_THREADS = 6 };
+	static void (*const packs[])(
+	    struct ck_buf *, const struct ck_buf *) = { pack_raw, pack_gzip, pack_zstd_frames };
+	CK_BUF tar = { 0 };
+	(void)state;
+	mk_tar(&tar, 8, 12, FILE_LEN);
+	for (size_t i = 0; i < sizeof packs / sizeof *packs; i++) {
+		CK_BUF blob = { 0 };
+		struct ck_ctr_key key;
+		struct ck_err err = { 0 };
+		struct ck_unitcache *cache = NULL;
+		pthread_t t[N_THREADS];
+		packs[i](&blob, &tar);
+		mk_encrypt(&blob, &key, i);
+		struct ck_layer_spec spec = mk_spec(&blob, &tar, &key);
+		shared.tar = &tar;
+		assert_works(ck_unitcache_open(&cache, 1 << 20, &err), &err);
+		assert_works(open_blob(&shared.layer, &blob, &spec, cache, &err), &err);
+		for (size_t k = 0; k < N_THREADS; k++)
+			assert_int_equal(
+			    pthread_create(&t[k], NULL, read_at_random, (void *)(k + 1)), 0);
+		for (size_t k = 0; k < N_THREADS; k++)
+			pthread_join(t[k], NULL);
+		ck_layer_close(shared.layer);
+		ck_unitcache_close(cache);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_shapes),
-		cmocka_unit_test(test_empty_streams),
-		cmocka_unit_test(test_refusals),
-		cmocka_unit_test(test_changed_later),
+		cmocka_unit_test(test_shapes),	 cmocka_unit_test(test_empty_streams),
+		cmocka_unit_test(test_refusals), cmocka_unit_test(test_changed_later),
+		cmocka_unit_test(test_threads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -269,6 +269,23 @@ static void unix_socket_file(void **state)
 	assert_serves(second.target);
 	assert_int_equal(provider_stop(&second), 0);
 
+	/* A server that is too busy to take us now is live all the same. */
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&sa, sizeof sa), 0);
+	assert_int_equal(listen(fd, 0), 0);
+	int waiting[2];
+	for (int i = 0; i < 2; i++) {
+		waiting[i] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		int rc = connect(waiting[i], (struct sockaddr *)&sa, sizeof sa);
+		assert_int_equal(rc < 0 ? errno : 0, i ? EAGAIN : 0);
+	}
+	provider_start(&t, &fake, listen_unix);
+	assert_int_equal(provider_stop(&t), -EADDRINUSE);
+	ck_closep(&waiting[0]);
+	ck_closep(&waiting[1]);
+	ck_closep(&fd);
+	assert_int_equal(unlink(sock), 0);
+
 	/* What is no socket stays. */
 	assert_int_equal(ck_file_write(sock, "data", 4, 0600, NULL), 0);
 	provider_start(&t, &fake, listen_unix);
@@ -483,6 +500,7 @@ static void oversize_message(void **state)
 	raw_request(&r, headers, &sent);
 	assert_true(raw_run(&r, 1));
 	assert_int_equal(r.grpc, 8);
+	assert_non_null(strstr(r.text, "larger than 4 MiB"));
 	assert_true(sent < r.body_len); /* it was told to stop */
 	raw_close(&r);
 	free(big);
@@ -770,6 +788,7 @@ static void stop_while_busy(void **state)
 	while (lstat(sock, &st) == 0)
 		(void)poll(NULL, 0, 1);
 	assert_int_equal(ck_dial(t.target, ck_now_ms() + 1000, NULL), -ENOENT);
+	(void)poll(NULL, 0, 2500); /* more than the last answers have to be read */
 	assert_int_equal(eventfd_write(fake.block_fd, 1), 0);
 	caller_join(&running);
 	pthread_join(stopper, &rc);

@@ -175,7 +175,8 @@ void mint_pkcs8(struct ck_buf *out, EVP_PKEY *key)
 	OPENSSL_free(der);
 }
 
-void mint_wrap(struct ck_buf *out, EVP_PKEY *key, const EVP_MD *md, const void *p, size_t nbytes)
+void mint_wrap(struct ck_buf *out, EVP_PKEY *key, const EVP_MD *md, size_t kek_len, const void *p,
+	       size_t nbytes)
 {
 	unsigned char kek[32], block[1024], *wrapped = malloc(nbytes + 32);
 	size_t block_len = sizeof block;
@@ -187,11 +188,12 @@ void mint_wrap(struct ck_buf *out, EVP_PKEY *key, const EVP_MD *md, const void *
 	     EVP_PKEY_CTX_set_rsa_padding(ctx, RSA_PKCS1_OAEP_PADDING) == 1 &&
 	     EVP_PKEY_CTX_set_rsa_oaep_md(ctx, md) == 1 &&
 	     EVP_PKEY_CTX_set_rsa_mgf1_md(ctx, md) == 1);
-	MUST(EVP_PKEY_encrypt(ctx, block, &block_len, kek, sizeof kek) == 1);
+	MUST(EVP_PKEY_encrypt(ctx, block, &block_len, kek, kek_len) == 1);
 	EVP_PKEY_CTX_free(ctx);
 	EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
 	EVP_CIPHER_CTX_set_flags(c, EVP_CIPHER_CTX_FLAG_WRAP_ALLOW);
-	MUST(EVP_EncryptInit_ex(c, EVP_aes_256_wrap_pad(), NULL, kek, NULL) == 1 &&
+	MUST(EVP_EncryptInit_ex(c, kek_len == 16 ? EVP_aes_128_wrap_pad() : EVP_aes_256_wrap_pad(),
+				NULL, kek, NULL) == 1 &&
 	     EVP_EncryptUpdate(c, wrapped, &n, p, (int)nbytes) == 1);
 	EVP_CIPHER_CTX_free(c);
 	MUST(ck_buf_add(out, block, block_len, NULL) == 0 &&

@@ -47,8 +47,10 @@ json_t *mint_jwk(EVP_PKEY *key);
 /* KEY as PKCS #8 DER, appended to OUT. */
 void mint_pkcs8(struct ck_buf *out, EVP_PKEY *key);
 
-/* CKM_RSA_AES_KEY_WRAP of P to the public half of KEY, OAEP with MD, appended to OUT. */
-void mint_wrap(struct ck_buf *out, EVP_PKEY *key, const EVP_MD *md, const void *p, size_t nbytes);
+/* CKM_RSA_AES_KEY_WRAP of P to the public half of KEY, OAEP with MD, appended to OUT. The
+ * KEK has 32 bytes, or 16 where a wrapper did wrong. */
+void mint_wrap(struct ck_buf *out, EVP_PKEY *key, const EVP_MD *md, size_t kek_len, const void *p,
+	       size_t nbytes);
 
 /* B as base64url text, the caller's to free. */
 char *mint_b64url(const void *p, size_t nbytes);
