@@ -98,6 +98,15 @@ static bool point_due(const struct ck_stream *s)
 	return u && s->out_off - u->points[u->n_points - 1].out_off >= CK_POINT_SPACING;
 }
 
+/* How much output to take: up to where a point is due, so that input is sliced from there. */
+static size_t output_room(const struct ck_stream *s, size_t room)
+{
+	const struct ck_units *u = s->record;
+	uint64_t due = u ? u->points[u->n_points - 1].out_off + CK_POINT_SPACING : 0;
+
+	return u && s->out_off < due && due - s->out_off < room ? (size_t)(due - s->out_off) : room;
+}
+
 /* How much input to offer: all, or little when a point is due. */
 static size_t slice(const struct gzip *g, const struct ck_stream *s)
 {
@@ -166,16 +175,16 @@ static int inflate_some(struct gzip *g, struct ck_stream *s, uint8_t *buf, size_
 		return rc;
 	if (g->in_header)
 		return read_header(g, s, err);
-	size_t n = slice(g, s);
+	size_t n = slice(g, s), room = output_room(s, cap - *got);
 	g->z.next_in = (uint8_t *)(uintptr_t)s->in;
 	g->z.avail_in = (uint32_t)n;
 	g->z.next_out = buf + *got;
-	g->z.avail_out = (uint32_t)(cap - *got);
+	g->z.avail_out = (uint32_t)room;
 	rc = isal_inflate(&g->z);
 	if (rc < 0)
 		return ck_fail(err, -EBADMSG, "gzip: %s at compressed offset %llu", why(rc),
 			       (unsigned long long)s->in_off);
-	size_t out = cap - *got - g->z.avail_out;
+	size_t out = room - g->z.avail_out;
 	ck_stream_advance(s, n - g->z.avail_in);
 	*got += out;
 	s->out_off += out;
@@ -191,7 +200,10 @@ static int inflate_some(struct gzip *g, struct ck_stream *s, uint8_t *buf, size_
 	if (!s->record)
 		return 0;
 	bool all_out = g->z.tmp_out_processed == g->z.tmp_out_valid && g->z.avail_out > 0;
-	if (point_due(s) && g->z.block_state == ISAL_BLOCK_HDR && all_out)
+	/* Inside a header, or (behind a stored block that ended with the input) right before. */
+	bool at_header =
+	    g->z.block_state == ISAL_BLOCK_HDR || g->z.block_state == ISAL_BLOCK_NEW_HDR;
+	if (point_due(s) && at_header && all_out)
 		rc = add_point(g, s, buf, *got, err);
 	return rc;
 }

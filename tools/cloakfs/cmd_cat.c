@@ -36,6 +36,8 @@ static int run(const struct ck_options *o, struct ck_err *err)
 	if (rc == 0)
 		rc = ck_session_image(&s, o, err);
 	if (rc == 0)
+		rc = ck_session_cache(&s, o, err);
+	if (rc == 0)
 		rc = ck_session_stack(&stack, &s, SIZE_MAX, true, err);
 	if (rc == 0)
 		rc = ck_tree_walk(stack->tree, stack->index, path, true, &ino, err);
@@ -52,9 +54,10 @@ static int run(const struct ck_options *o, struct ck_err *err)
 
 const struct ck_command ck_cmd_cat = {
 	.name = "cat",
-	.synopsis = "[--config FILE] [--key KEY]... [--platform OS/ARCH] IMAGE PATH",
+	.synopsis =
+	    "[--config FILE] [--key KEY]... [--cache-dir DIR] [--platform OS/ARCH] IMAGE PATH",
 	.summary = "write a file of the image to standard output",
-	.options = "ckp",
+	.options = "ckCp",
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,

@@ -129,6 +129,8 @@ static int run(const struct ck_options *o, struct ck_err *err)
 	if (rc == 0)
 		rc = ck_session_image(&s, o, err);
 	if (rc == 0)
+		rc = ck_session_cache(&s, o, err);
+	if (rc == 0)
 		rc = ck_session_stack(&stack, &s, SIZE_MAX, true, err);
 	/* As ls does: -l shows a link itself. */
 	if (rc == 0)
@@ -141,9 +143,10 @@ static int run(const struct ck_options *o, struct ck_err *err)
 
 const struct ck_command ck_cmd_ls = {
 	.name = "ls",
-	.synopsis = "[-l] [--config FILE] [--key KEY]... [--platform OS/ARCH] IMAGE [PATH]",
+	.synopsis = "[-l] [--config FILE] [--key KEY]... [--cache-dir DIR] [--platform OS/ARCH] "
+		    "IMAGE [PATH]",
 	.summary = "list a directory of the image",
-	.options = "ckpl",
+	.options = "ckCpl",
 	.required = "",
 	.min_args = 1,
 	.max_args = 2,

@@ -115,6 +115,8 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 		rc = ck_session_open(&s, o, err);
 	if (rc == 0)
 		rc = ck_session_image(&s, o, err);
+	if (rc == 0)
+		rc = ck_session_cache(&s, o, err);
 	if (rc < 0)
 		return rc;
 	rc = ck_session_stack(&stack, &s, SIZE_MAX, o->view == CK_VIEW_ROOTFS, err);
@@ -186,10 +188,11 @@ static int run(const struct ck_options *o, struct ck_err *err)
 
 const struct ck_command ck_cmd_mount = {
 	.name = "mount",
-	.synopsis = "[--config FILE] [--key KEY]... [--view rootfs|layers] [--foreground]\n"
+	.synopsis = "[--config FILE] [--key KEY]... [--cache-dir DIR] [--view rootfs|layers] "
+		    "[--foreground]\n"
 		    "                     [--platform OS/ARCH] IMAGE DIR",
 	.summary = "mount the image at DIR",
-	.options = "ckvfp",
+	.options = "ckCvfp",
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,

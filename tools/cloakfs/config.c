@@ -142,6 +142,7 @@ static int read_strings(struct ck_config *c, json_t *root, const char *dir, stru
 	} members[] = {
 		{ &c->key_info_dir, root, "key_info_dir", PATH },
 		{ &c->ca_file, root, "ca_file", PATH },
+		{ &c->cache_dir, root, "cache_dir", PATH },
 		{ &c->imds_url, root, "imds_url", URL },
 		{ &c->authority_url, root, "authority_url", URL },
 		{ &c->hsm_resource, root, "hsm_resource", URL },
@@ -160,19 +161,11 @@ static int read_strings(struct ck_config *c, json_t *root, const char *dir, stru
 
 static int read_root(struct ck_config *c, const char *dir, struct ck_err *err)
 {
-	static const char *const keys[] = { "hsm_hosts",
-					    "maa_hosts",
-					    "key_info_dir",
-					    "wrap",
-					    "evidence",
-					    "identity",
-					    "imds_url",
-					    "ca_file",
-					    "authority_url",
-					    "hsm_resource",
-					    "addresses",
-					    "require_encrypted",
-					    NULL };
+	static const char *const keys[] = {
+		"hsm_hosts",	"maa_hosts", "key_info_dir",	  "wrap",      "evidence",
+		"identity",	"imds_url",  "ca_file",		  "cache_dir", "authority_url",
+		"hsm_resource", "addresses", "require_encrypted", NULL
+	};
 
 	if (!json_is_object(c->json))
 		return ck_fail(err, -EBADMSG, "it is not a JSON object");

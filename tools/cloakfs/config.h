@@ -23,7 +23,7 @@ struct ck_config {
 	const char *tsm_dir, *sev_guest, *host_certs;
 	const char *client_id;
 	const char *imds_url, *authority_url, *hsm_resource;
-	const char *ca_file;
+	const char *ca_file, *cache_dir;
 	struct ck_http_address *addresses;
 	size_t n_addresses;
 	bool require_encrypted;

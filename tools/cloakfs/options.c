@@ -15,6 +15,7 @@ static const struct known {
 	{ 'c', "config", "FILE", "the configuration file" },
 	{ 'k', "key", "KEY",
 	  "hsm (the default), provider:NAME[:VALUE], or a PEM file; repeatable" },
+	{ 'C', "cache-dir", "DIR", "where sealed indexes of layers are kept; none: nowhere" },
 	{ 'p', "platform", "OS/ARCH", "pick this platform, not the host's" },
 	{ 'v', "view", "VIEW", "rootfs (the default): the merged tree; layers: each of them" },
 	{ 'f', "foreground", NULL, "stay; SIGTERM or SIGINT unmounts" },
@@ -80,6 +81,9 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 		return 0;
 	case 'p':
 		o->platform = value;
+		return 0;
+	case 'C':
+		o->cache_dir = value;
 		return 0;
 	case 'v':
 		return parse_view(&o->view, value, err);

@@ -13,7 +13,7 @@
 enum { CK_OPTIONS_MAX_KEYS = 16 };
 
 struct ck_options {
-	const char *config, *platform, *key_info, *in, *out, *listen;
+	const char *config, *platform, *cache_dir, *key_info, *in, *out, *listen;
 	const char *keys[CK_OPTIONS_MAX_KEYS];
 	size_t n_keys;
 	size_t layer; /* SIZE_MAX when not given */

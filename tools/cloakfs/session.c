@@ -1,5 +1,11 @@
 #include "tools/cloakfs/session.h"
 
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
 #include "tools/cloakfs/bar.h"
 
 int ck_session_open(struct ck_session *s, const struct ck_options *o, struct ck_err *err)
@@ -35,13 +41,45 @@ int ck_session_image(struct ck_session *s, const struct ck_options *o, struct ck
 	return rc < 0 ? rc : ck_image_open(&s->image, o->args[0], o->platform, err);
 }
 
+/* The directory that nobody named, in OUT; false when there is none. */
+static bool default_dir(char out[PATH_MAX])
+{
+	const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+	int n = -1;
+
+	if (geteuid() == 0)
+		n = snprintf(out, PATH_MAX, "/var/cache/cloakfs");
+	else if (xdg && *xdg == '/')
+		n = snprintf(out, PATH_MAX, "%s/cloakfs", xdg);
+	else if (home && *home == '/')
+		n = snprintf(out, PATH_MAX, "%s/.cache/cloakfs", home);
+	return n > 0 && n < PATH_MAX;
+}
+
+int ck_session_cache(struct ck_session *s, const struct ck_options *o, struct ck_err *err)
+{
+	const char *named = o->cache_dir ? o->cache_dir : s->config.cache_dir;
+	char dir[PATH_MAX];
+
+	if (o->cache_dir && strcmp(o->cache_dir, "none") == 0)
+		return 0;
+	if (named)
+		return ck_indexcache_open(&s->cache, named, err);
+	if (default_dir(dir) && ck_indexcache_open(&s->cache, dir, err) < 0)
+		ck_log(CK_LOG_INFO, "no cache of indexes: %s", err->msg);
+	return 0;
+}
+
 int ck_session_stack(struct ck_stack **out, const struct ck_session *s, size_t only, bool merge,
 		     struct ck_err *err)
 {
 	CK_AUTO(ck_stack_closep) struct ck_stack *stack = NULL;
 	CK_AUTO(ck_bar_end) struct ck_bar bar = { 0 };
+	const struct ck_index_store store =
+	    s->cache ? ck_indexcache_store(s->cache) : (struct ck_index_store){ 0 };
 	const struct ck_stack_opts opts = {
 		.keys = s->keys,
+		.store = s->cache ? &store : NULL,
 		.require_encrypted = s->config.require_encrypted,
 		.progress = ck_bar_update,
 		.progress_ctx = &bar,
@@ -68,6 +106,7 @@ struct ck_provider ck_session_provider(const struct ck_session *s)
 
 void ck_session_close(struct ck_session *s)
 {
+	ck_indexcache_close(s->cache);
 	ck_image_close(s->image);
 	ck_keyring_close(s->keys);
 	ck_attest_close(s->attest);

@@ -4,6 +4,7 @@
 #ifndef CK_SESSION_H
 #define CK_SESSION_H
 
+#include "fs/indexcache.h"
 #include "fs/stack.h"
 #include "keyprov/server.h"
 #include "tools/cloakfs/config.h"
@@ -12,8 +13,9 @@
 struct ck_session {
 	struct ck_config config;
 	struct ck_attest *attest;
-	struct ck_keyring *keys; /* NULL until ck_session_image */
-	struct ck_image *image;	 /* likewise */
+	struct ck_keyring *keys;     /* NULL until ck_session_image */
+	struct ck_image *image;	     /* likewise */
+	struct ck_indexcache *cache; /* NULL without ck_session_cache */
 };
 
 /* Loads the configuration and opens the way to the HSM, which asks nothing yet.
@@ -23,6 +25,15 @@ CK_MUST_CHECK int ck_session_open(struct ck_session *s, const struct ck_options 
 
 /* Adds the keys of the command line, and the image that its first argument names. */
 CK_MUST_CHECK int ck_session_image(struct ck_session *s, const struct ck_options *o,
+				   struct ck_err *err);
+
+/*
+ * Lets later openings take layers' indexes from the cache, and put them there: --cache-dir,
+ * else the configuration's cache_dir, else /var/cache/cloakfs for root, for others
+ * $XDG_CACHE_HOME/cloakfs or ~/.cache/cloakfs. A default that cannot be used is done without.
+ * Not for commands that check a layer in full. Errors: those of ck_indexcache_open.
+ */
+CK_MUST_CHECK int ck_session_cache(struct ck_session *s, const struct ck_options *o,
 				   struct ck_err *err);
 
 /*
