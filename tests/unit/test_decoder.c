@@ -106,6 +106,33 @@ static void test_points(void **state)
 	}
 }
 
+/* Stored blocks as Go writes them: byte-aligned, 65535 bytes each, one after the other. */
+static void test_aligned_stored(void **state)
+{
+	static const uint8_t head[10] = { 0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255 };
+	CK_BUF plain = { 0 }, in = { 0 }, out = { 0 };
+	struct ck_units u = { 0 };
+	struct ck_err err = { 0 };
+	(void)state;
+	mk_bytes(&plain, 14, 9 << 20);
+	assert_works(ck_buf_add(&in, head, sizeof head, &err), &err);
+	for (size_t off = 0, n; off < plain.len; off += n) {
+		n = plain.len - off < 65535 ? plain.len - off : 65535;
+		const uint8_t block[5] = { off + n == plain.len, (uint8_t)n, (uint8_t)(n >> 8),
+					   (uint8_t)~n, (uint8_t)(~n >> 8) };
+		assert_works(ck_buf_add(&in, block, sizeof block, &err), &err);
+		assert_works(ck_buf_add(&in, plain.data + off, n, &err), &err);
+	}
+	const uint32_t tail[2] = { (uint32_t)crc32(0, plain.data, (uInt)plain.len),
+				   (uint32_t)plain.len };
+	assert_works(ck_buf_add(&in, tail, sizeof tail, &err), &err);
+	assert_works(decode(&out, &in, &u, 0, &err), &err);
+	assert_memory_equal(out.data, plain.data, plain.len);
+	assert_true(u.n_points >= 8);
+	check_units(&in, &plain, &u);
+	ck_units_free(&u);
+}
+
 /* Several members or frames: the points' header kind, grouping, and each unit. */
 static void test_members(void **state)
 {
@@ -247,9 +274,9 @@ static void test_malformed(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_points),	      cmocka_unit_test(test_members),
-		cmocka_unit_test(test_header_fields), cmocka_unit_test(test_frame_points),
-		cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_points),	     cmocka_unit_test(test_aligned_stored),
+		cmocka_unit_test(test_members),	     cmocka_unit_test(test_header_fields),
+		cmocka_unit_test(test_frame_points), cmocka_unit_test(test_malformed),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
