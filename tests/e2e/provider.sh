@@ -38,6 +38,22 @@ if timeout 60 "${ASK[@]}" mount --key $NAME_KEY "$IMG" "$WORK/mnt" >"$LOG" 2>&1;
 else
 	fail "a mount asks it too" "$(cat "$LOG")"
 fi
+# Strangers at its door: noise, a browser, a preface without more, a peer that stays and says nothing.
+stranger() { # sends stdin, reads what comes until the provider closes or a second has passed
+	exec 4<>"/dev/tcp/${PROVIDER%:*}/${PROVIDER##*:}" || return
+	cat >&4 2>/dev/null
+	timeout 1 cat <&4 >/dev/null
+	exec 4>&-
+}
+head -c 300000 /dev/urandom | stranger
+printf 'GET / HTTP/1.1\r\nHost: x\r\n\r\n' | stranger
+printf 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n' | stranger
+{ printf 'PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'; head -c 100000 /dev/urandom; } | stranger
+exec 5<>"/dev/tcp/${PROVIDER%:*}/${PROVIDER##*:}"
+reads "strangers do not keep it from serving" $NAME_KEY
+exec 5>&-
+kill -0 "$PROVIDER_PID" 2>/dev/null || fail "it outlives them" "$(cat "$WORK/provider.log")"
+
 azure_set vmpl=3
 provider_stop
 provider_start "$PROVIDER"

@@ -237,6 +237,10 @@ ends_within() {
 	fi
 }
 
+if [ "$(id -u)" != 0 ] || [ ! -c /dev/fuse ]; then
+	bail "end-to-end tests need root and /dev/fuse"
+fi
+
 # shellcheck source=tests/e2e/lib/layout.sh
 . "$LIB/layout.sh"
 # shellcheck source=tests/e2e/lib/images.sh
