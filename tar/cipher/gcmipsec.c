@@ -37,10 +37,11 @@ static bool usable(void)
 static void *key_new(const uint8_t key[CK_GCM_KEY])
 {
 	/* Alignment of 64: more than the arena promises. */
-	struct gcm_key_data *k = aligned_alloc(64, sizeof *k);
+	void *k;
 
-	if (k)
-		IMB_AES256_GCM_PRE(manager, key, k);
+	if (posix_memalign(&k, 64, sizeof(struct gcm_key_data)) != 0)
+		return NULL;
+	IMB_AES256_GCM_PRE(manager, key, (struct gcm_key_data *)k);
 	return k;
 }
 
