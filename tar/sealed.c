@@ -34,7 +34,7 @@ static const size_t element[N_SECTIONS] = {
 struct header {
 	char magic[8];
 	uint32_t version, compression;
-	uint8_t digest[32], diff_id[32];
+	uint8_t digest[32], diff_id[32], hmac[32];
 	uint64_t blob_len, tar_len;
 	uint8_t tag_key[32];
 	struct {
@@ -88,6 +88,7 @@ static int pack(struct ck_buf *out, const struct ck_pass_result *what,
 	memcpy(h.magic, magic, sizeof magic);
 	memcpy(h.digest, spec->digest, 32);
 	memcpy(h.diff_id, spec->diff_id, 32);
+	memcpy(h.hmac, spec->key->hmac, 32);
 	memcpy(h.tag_key, what->tags.key.data, 32);
 	int rc = ck_buf_add(out, &h, sizeof h, err);
 	for (int s = 0; rc == 0 && s < N_SECTIONS; s++)
@@ -139,6 +140,10 @@ static int check_header(const struct header *h, const struct ck_layer_spec *spec
 		return ck_fail(err, -EBADMSG, "not a layer index of version 1");
 	if (memcmp(h->digest, spec->digest, 32) != 0 || h->blob_len != blob_len)
 		return ck_fail(err, -EBADMSG, "the index is another blob's");
+	if (memcmp(h->hmac, spec->key->hmac, 32) != 0)
+		return ck_fail(err, -EBADMSG,
+			       "HMAC check failed: the index is of another ciphertext than the "
+			       "manifest says");
 	if (memcmp(h->diff_id, spec->diff_id, 32) != 0)
 		return ck_fail(err, -EBADMSG,
 			       "diff_id check failed: the index is of another tar stream than the "

@@ -81,7 +81,11 @@ skopeo_and_tar() {
 }
 
 mount_and_read() {
-	mount_image "oci:$WORK/enc:latest" "$WORK/mnt" && cat "$WORK/mnt/$some_file" && "$CLOAKFS" umount "$WORK/mnt"
+	mount_image "oci:$WORK/enc:latest" "$WORK/mnt" "$@" && cat "$WORK/mnt/$some_file" && "$CLOAKFS" umount "$WORK/mnt"
+}
+
+with_index() {
+	mount_and_read --cache-dir "$WORK/cache"
 }
 
 versus "The whole layer, keys by attestation and release each time" \
@@ -90,3 +94,7 @@ versus "The whole layer, keys by attestation and release each time" \
 versus "To the first file of the image, keys likewise" \
 	"cloakfs mount, cat one file, umount" mount_and_read \
 	"skopeo copy --decryption-key, then tar -x" skopeo_and_tar
+must with_index # makes the index
+versus "The same with the index that an earlier mount kept" \
+	"cloakfs mount --cache-dir, cat one file, umount" with_index \
+	"cloakfs mount, cat one file, umount" mount_and_read

@@ -16,7 +16,9 @@ image_small "$WORK/plain" gzip zstd raw
 encrypt "$WORK/plain" "$WORK/enc"
 IMAGE=oci:$WORK/enc:latest
 CACHE=$WORK/cache
-rm -rf "$CACHE"
+ok "without a directory" "$CLOAKFS" cat "$IMAGE" /app/config
+is "" "$(find "$WORK" -name '*.index')" "nothing is kept"
+config_edit --arg c "$CACHE" '. + {cache_dir: $c}'
 
 hex_of_layer() {
 	basename "$(layout_blob "$WORK/enc" "$1")"

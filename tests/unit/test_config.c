@@ -46,7 +46,7 @@ static void reads_every_key(void **state)
 	    "\"host_certs\":\"../certs\"},\"identity\":{\"client_id\":\"a1b2\"},"
 	    "\"imds_url\":\"http://127.0.0.1:8080\","
 	    "\"authority_url\":\"https://login.microsoftonline.com\","
-	    "\"hsm_resource\":\"https://managedhsm.azure.net\",\"ca_file\":\"ca.pem\","
+	    "\"hsm_resource\":\"https://managedhsm.azure.net\",\"ca_file\":\"ca.pem\",\"cache_dir\":\"cache\","
 	    "\"addresses\":{\"hsm1.managedhsm.azure.net\":\"127.0.0.1:8443\","
 	    "\"login.microsoftonline.com\":\"[::1]:8444\"},\"require_encrypted\":true}";
 
@@ -67,6 +67,7 @@ static void reads_every_key(void **state)
 	assert_string_equal(c.authority_url, "https://login.microsoftonline.com");
 	assert_string_equal(c.hsm_resource, "https://managedhsm.azure.net");
 	assert_string_equal(c.ca_file, tmplayout_fmt("%s/ca.pem", t->dir));
+	assert_string_equal(c.cache_dir, tmplayout_fmt("%s/cache", t->dir));
 	assert_int_equal(c.n_addresses, 2);
 	assert_string_equal(c.addresses[0].host, "hsm1.managedhsm.azure.net");
 	assert_string_equal(c.addresses[0].address, "127.0.0.1:8443");

@@ -215,6 +215,12 @@ static void test_foreign(void **state)
 	spec.diff_id[0] ^= 1;
 	assert_fails(ck_sealed_read(&r, &spec, f.blob.len, x->data, x->len, &err), -EBADMSG, &err,
 		     "diff_id"); /* a config of another image */
+	struct ck_ctr_key key = f.key;
+	key.hmac[0] ^= 1;
+	spec = f.spec;
+	spec.key = &key;
+	assert_fails(ck_sealed_read(&r, &spec, f.blob.len, x->data, x->len, &err), -EBADMSG, &err,
+		     "HMAC"); /* a manifest with another HMAC */
 	assert_fails(ck_sealed_read(&r, &f.spec, f.blob.len + 1, x->data, x->len, &err), -EBADMSG,
 		     &err, "another blob");
 	unmake(&f);

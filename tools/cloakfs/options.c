@@ -15,7 +15,7 @@ static const struct known {
 	{ 'c', "config", "FILE", "the configuration file" },
 	{ 'k', "key", "KEY",
 	  "hsm (the default), provider:NAME[:VALUE], or a PEM file; repeatable" },
-	{ 'C', "cache-dir", "DIR", "where sealed indexes of layers are kept; none: nowhere" },
+	{ 'C', "cache-dir", "DIR", "keep sealed indexes of layers here: later uses need no pass" },
 	{ 'p', "platform", "OS/ARCH", "pick this platform, not the host's" },
 	{ 'v', "view", "VIEW", "rootfs (the default): the merged tree; layers: each of them" },
 	{ 'f', "foreground", NULL, "stay; SIGTERM or SIGINT unmounts" },

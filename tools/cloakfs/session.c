@@ -1,11 +1,7 @@
 #include "tools/cloakfs/session.h"
 
-#include <limits.h>
-#include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/log.h"
 #include "tools/cloakfs/bar.h"
 
 int ck_session_open(struct ck_session *s, const struct ck_options *o, struct ck_err *err)
@@ -41,33 +37,13 @@ int ck_session_image(struct ck_session *s, const struct ck_options *o, struct ck
 	return rc < 0 ? rc : ck_image_open(&s->image, o->args[0], o->platform, err);
 }
 
-/* The directory that nobody named, in OUT; false when there is none. */
-static bool default_dir(char out[PATH_MAX])
-{
-	const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-	int n = -1;
-
-	if (geteuid() == 0)
-		n = snprintf(out, PATH_MAX, "/var/cache/cloakfs");
-	else if (xdg && *xdg == '/')
-		n = snprintf(out, PATH_MAX, "%s/cloakfs", xdg);
-	else if (home && *home == '/')
-		n = snprintf(out, PATH_MAX, "%s/.cache/cloakfs", home);
-	return n > 0 && n < PATH_MAX;
-}
-
 int ck_session_cache(struct ck_session *s, const struct ck_options *o, struct ck_err *err)
 {
-	const char *named = o->cache_dir ? o->cache_dir : s->config.cache_dir;
-	char dir[PATH_MAX];
+	const char *dir = o->cache_dir ? o->cache_dir : s->config.cache_dir;
 
-	if (o->cache_dir && strcmp(o->cache_dir, "none") == 0)
+	if (!dir || strcmp(dir, "none") == 0)
 		return 0;
-	if (named)
-		return ck_indexcache_open(&s->cache, named, err);
-	if (default_dir(dir) && ck_indexcache_open(&s->cache, dir, err) < 0)
-		ck_log(CK_LOG_INFO, "no cache of indexes: %s", err->msg);
-	return 0;
+	return ck_indexcache_open(&s->cache, dir, err);
 }
 
 int ck_session_stack(struct ck_stack **out, const struct ck_session *s, size_t only, bool merge,

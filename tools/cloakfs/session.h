@@ -28,10 +28,9 @@ CK_MUST_CHECK int ck_session_image(struct ck_session *s, const struct ck_options
 				   struct ck_err *err);
 
 /*
- * Lets later openings take layers' indexes from the cache, and put them there: --cache-dir,
- * else the configuration's cache_dir, else /var/cache/cloakfs for root, for others
- * $XDG_CACHE_HOME/cloakfs or ~/.cache/cloakfs. A default that cannot be used is done without.
- * Not for commands that check a layer in full. Errors: those of ck_indexcache_open.
+ * Lets later openings take layers' indexes from the cache, and put them there: in
+ * --cache-dir, else the configuration's cache_dir; where neither names a directory, none is
+ * kept. Not for commands that check a layer in full. Errors: those of ck_indexcache_open.
  */
 CK_MUST_CHECK int ck_session_cache(struct ck_session *s, const struct ck_options *o,
 				   struct ck_err *err);
