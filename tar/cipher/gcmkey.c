@@ -74,7 +74,7 @@ const char *ck_gcmkey_engine(void)
 }
 
 int ck_gcmkey_new_with(struct ck_gcmkey **out, const struct ck_gcm_engine *e,
-		    const uint8_t key[CK_GCM_KEY], struct ck_err *err)
+		       const uint8_t key[CK_GCM_KEY], struct ck_err *err)
 {
 	struct ck_gcmkey *g = malloc(sizeof *g);
 
@@ -105,13 +105,13 @@ void ck_gcmkey_free(struct ck_gcmkey *g)
 }
 
 int ck_gcmkey_seal(struct ck_gcmkey *g, const uint8_t nonce[CK_GCM_NONCE], const uint8_t *in,
-		size_t nbytes, uint8_t *out, uint8_t tag[CK_GCM_TAG])
+		   size_t nbytes, uint8_t *out, uint8_t tag[CK_GCM_TAG])
 {
 	return g->engine->seal(g->key, nonce, in, nbytes, out, tag);
 }
 
 int ck_gcmkey_open(struct ck_gcmkey *g, const uint8_t nonce[CK_GCM_NONCE], const uint8_t *in,
-		size_t nbytes, uint8_t *out, const uint8_t tag[CK_GCM_TAG])
+		   size_t nbytes, uint8_t *out, const uint8_t tag[CK_GCM_TAG])
 {
 	int rc = g->engine->open(g->key, nonce, in, nbytes, out, tag);
 

@@ -46,7 +46,8 @@ static void reads_every_key(void **state)
 	    "\"host_certs\":\"../certs\"},\"identity\":{\"client_id\":\"a1b2\"},"
 	    "\"imds_url\":\"http://127.0.0.1:8080\","
 	    "\"authority_url\":\"https://login.microsoftonline.com\","
-	    "\"hsm_resource\":\"https://managedhsm.azure.net\",\"ca_file\":\"ca.pem\",\"cache_dir\":\"cache\","
+	    "\"hsm_resource\":\"https://"
+	    "managedhsm.azure.net\",\"ca_file\":\"ca.pem\",\"cache_dir\":\"cache\","
 	    "\"addresses\":{\"hsm1.managedhsm.azure.net\":\"127.0.0.1:8443\","
 	    "\"login.microsoftonline.com\":\"[::1]:8444\"},\"require_encrypted\":true}";
 

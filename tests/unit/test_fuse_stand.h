@@ -96,8 +96,9 @@ static inline void stand_open(struct stand *s)
 		assert_ptr_not_equal(s->blob[i], MAP_FAILED);
 		memcpy(s->blob[i], s->tar[i].data, s->tar[i].len);
 		assert_works(ck_reader_open_mem(&r, s->blob[i], s->tar[i].len, &err), &err);
-		assert_works(ck_layer_open(&s->open[i], &spec, r, s->stack.cache, NULL, NULL, NULL, &err),
-			     &err);
+		assert_works(
+		    ck_layer_open(&s->open[i], &spec, r, s->stack.cache, NULL, NULL, NULL, &err),
+		    &err);
 		s->index[i] = ck_layer_index(s->open[i]);
 	}
 	s->image = (struct ck_image){ .manifest = "{\"the\":\"manifest\"}",
