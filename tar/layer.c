@@ -233,7 +233,7 @@ static int copy_spec(struct ck_layer *l, const struct ck_layer_spec *spec, struc
 static int load_index(struct ck_layer *l, const struct ck_layer_spec *spec, uint64_t blob_len,
 		      const struct ck_index_store *store)
 {
-	CK_BUF sealed = { .max = (size_t)4 << 30 };
+	CK_BUF sealed = { .max = CK_SEALED_MAX };
 	char digest[CK_DIGEST_STR];
 	struct ck_err err = { 0 };
 
@@ -250,7 +250,7 @@ static int load_index(struct ck_layer *l, const struct ck_layer_spec *spec, uint
 static void save_index(const struct ck_layer *l, const struct ck_layer_spec *spec,
 		       const struct ck_index_store *store)
 {
-	CK_BUF sealed = { .max = (size_t)4 << 30 };
+	CK_BUF sealed = { .max = CK_SEALED_MAX };
 	char digest[CK_DIGEST_STR];
 	struct ck_err err = { 0 };
 

@@ -102,7 +102,7 @@ static int pack(struct ck_buf *out, const struct ck_pass_result *what,
 int ck_sealed_write(struct ck_buf *out, const struct ck_pass_result *what,
 		    const struct ck_layer_spec *spec, struct ck_err *err)
 {
-	CK_BUF plain = { .max = (size_t)4 << 30 };
+	CK_BUF plain = { .max = CK_SEALED_MAX };
 	struct ck_chunked_context context;
 	char text[96];
 	int rc = pack(&plain, what, spec, err);

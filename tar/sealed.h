@@ -16,6 +16,9 @@
 #include "base/buf.h"
 #include "tar/pass.h"
 
+/* Bytes of a sealed index at most: a file that claims more is not read into memory. */
+enum { CK_SEALED_MAX = 1 << 30 };
+
 /* Appends the sealed index of a layer with a key. Errors: -EFBIG, -ENOMEM, -EIO. */
 CK_MUST_CHECK int ck_sealed_write(struct ck_buf *out, const struct ck_pass_result *what,
 				  const struct ck_layer_spec *spec, struct ck_err *err);

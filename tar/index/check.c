@@ -10,6 +10,21 @@ static bool span_ok(const struct ck_index *x, struct ck_span s)
 	return s.off < x->heap_len && s.len < x->heap_len - s.off && x->heap[s.off + s.len] == 0;
 }
 
+/* As ck_index_add_path leaves a path: parts between single '/', none of them "." or "..". */
+static bool path_ok(const struct ck_index *x, struct ck_span s)
+{
+	if (!span_ok(x, s) || strlen(ck_index_bytes(x, s)) != s.len)
+		return false;
+	const char *p = ck_index_bytes(x, s);
+	for (size_t n; *p; p += n + (p[n] == '/')) {
+		n = strcspn(p, "/");
+		if (n == 0 || (n == 1 && p[0] == '.') || (n == 2 && p[0] == '.' && p[1] == '.') ||
+		    (p[n] == '/' && !p[n + 1]))
+			return false;
+	}
+	return true;
+}
+
 static bool extents_ok(const struct ck_index *x, const struct ck_entry *e, uint64_t tar_len)
 {
 	uint64_t end = 0;
@@ -57,7 +72,9 @@ static bool kind_ok(const struct ck_entry *e)
 
 static bool entry_ok(const struct ck_index *x, const struct ck_entry *e, uint64_t tar_len)
 {
-	return span_ok(x, e->path) && span_ok(x, e->link) && kind_ok(e) && e->size <= INT64_MAX &&
+	bool link_ok = e->kind == CK_ENTRY_HARDLINK ? path_ok(x, e->link) : span_ok(x, e->link);
+
+	return path_ok(x, e->path) && link_ok && kind_ok(e) && e->size <= INT64_MAX &&
 	       e->mtime_ns < 1000000000 && extents_ok(x, e, tar_len) && xattrs_ok(x, e);
 }
 

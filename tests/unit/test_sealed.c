@@ -6,6 +6,7 @@
 #include "base/secret.h"
 #include "base/text.h"
 #include "tar/cipher/chunked.h"
+#include "tar/index/check.h"
 #include "tar/sealed.h"
 #include "tests/unit/lib/make.h"
 #include "tests/unit/lib/unit.h"
@@ -276,12 +277,48 @@ static void test_forged(void **state)
 	unmake(&f);
 }
 
+/* Paths that no tar leaves in an index: they would become names like "..". */
+static void test_paths(void **state)
+{
+	static const struct {
+		const char *path;
+		size_t len;
+		bool good;
+	} rows[] = {
+		{ "", 0, true },	{ "a", 1, true },      { "a/b", 3, true },
+		{ "..a/b..", 7, true }, { "..", 2, false },    { ".", 1, false },
+		{ "/a", 2, false },	{ "a/", 2, false },    { "a//b", 4, false },
+		{ "a/../b", 6, false }, { "a/./b", 5, false }, { "a/..", 4, false },
+		{ "a\0b", 3, false },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		for (int as_link = 0; as_link < 2; as_link++) {
+			CK_AUTO(ck_index_builder_freep) struct ck_index_builder *b = NULL;
+			struct ck_entry e = { .kind = as_link ? CK_ENTRY_HARDLINK : CK_ENTRY_NODE,
+					      .mode = as_link ? 0 : 0100644 };
+			struct ck_index x = { 0 };
+			struct ck_err err = { 0 };
+			assert_works(ck_index_builder_new(&b, &err), &err);
+			assert_works(ck_index_add_bytes(b, rows[i].path, rows[i].len,
+							as_link ? &e.link : &e.path, &err),
+				     &err);
+			assert_works(ck_index_add_entry(b, &e, &err), &err);
+			ck_index_finish(b, &x);
+			int rc = ck_index_check(&x, 0, &err);
+			if (rc != (rows[i].good ? 0 : -EBADMSG))
+				fail_msg("\"%s\": %d", rows[i].path, rc);
+			ck_index_free(&x);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_kept),	cmocka_unit_test(test_changed_blob),
 		cmocka_unit_test(test_damaged), cmocka_unit_test(test_foreign),
-		cmocka_unit_test(test_forged),
+		cmocka_unit_test(test_forged),	cmocka_unit_test(test_paths),
 	};
 	struct ck_err err;
 	if (ck_secret_init(&err) < 0)
