@@ -8,7 +8,8 @@
 #include "tar/index/index.h"
 
 /* Errors: -EBADMSG when a span, extent or attribute lies outside its table or a tar
- * stream of TAR_LEN bytes, when a path is not as the index keeps paths, or when entries are out of order. */
+ * stream of TAR_LEN bytes, when a path is not one that ck_index_add_path leaves, or when
+ * entries are out of order. */
 CK_MUST_CHECK int ck_index_check(const struct ck_index *x, uint64_t tar_len, struct ck_err *err);
 
 #endif
