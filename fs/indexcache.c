@@ -78,5 +78,5 @@ static int save(void *ctx, const char *digest, const void *p, size_t nbytes, str
 
 struct ck_index_store ck_indexcache_store(struct ck_indexcache *c)
 {
-	return (struct ck_index_store){ load, save, c };
+	return (struct ck_index_store){ .load = load, .save = save, .ctx = c };
 }

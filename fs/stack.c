@@ -49,11 +49,13 @@ static bool has_enc_annotation(const json_t *annotations)
 }
 
 /* The key as tar/ wants it, in secret memory. */
-static struct ck_ctr_key *to_ctr_key(const struct ck_layer_key *k)
+static struct ck_blob_key *to_blob_key(const struct ck_layer_key *k)
 {
-	struct ck_ctr_key *out = ck_secret_alloc(sizeof *out);
+	struct ck_blob_key *out = ck_secret_alloc(sizeof *out);
 
 	if (out) {
+		out->cipher =
+		    k->cipher == CK_LAYER_CHUNKED ? CK_CIPHER_CHUNKED : CK_CIPHER_CTR;
 		memcpy(out->symkey, k->symkey, sizeof out->symkey);
 		memcpy(out->nonce, k->nonce, sizeof out->nonce);
 		memcpy(out->hmac, k->hmac, sizeof out->hmac);
@@ -61,7 +63,7 @@ static struct ck_ctr_key *to_ctr_key(const struct ck_layer_key *k)
 	return out;
 }
 
-static void ctr_key_freep(struct ck_ctr_key **k)
+static void blob_key_freep(struct ck_blob_key **k)
 {
 	ck_secret_dealloc(*k, sizeof **k);
 }
@@ -91,7 +93,7 @@ static int check_layer(const struct ck_image_layer *l, const struct ck_stack_opt
 }
 
 /* *OUT stays NULL for a plain layer. */
-static int layer_key(struct ck_ctr_key **out, const struct ck_image_layer *l,
+static int layer_key(struct ck_blob_key **out, const struct ck_image_layer *l,
 		     struct ck_keyring *keys, struct ck_err *err)
 {
 	CK_AUTO(ck_envelope_freep) struct ck_envelope *e = NULL;
@@ -104,7 +106,7 @@ static int layer_key(struct ck_ctr_key **out, const struct ck_image_layer *l,
 		rc = ck_keyring_unwrap(keys, e, &k, err);
 	if (rc < 0)
 		return rc;
-	*out = to_ctr_key(k);
+	*out = to_blob_key(k);
 	return *out ? 0 : ck_nomem(err, "in the arena for keys");
 }
 
@@ -113,7 +115,7 @@ static int open_layer(struct ck_stack *s, size_t idx, const struct ck_stack_opts
 {
 	const struct ck_image_layer *l = &s->image->layers[idx];
 	CK_AUTO(ck_reader_closep) struct ck_reader *blob = NULL;
-	CK_AUTO(ctr_key_freep) struct ck_ctr_key *key = NULL;
+	CK_AUTO(blob_key_freep) struct ck_blob_key *key = NULL;
 	char name[NAME_LEN];
 
 	layer_name(name, s->image, idx);

@@ -31,12 +31,18 @@ static inline void ck_keyring_closep(struct ck_keyring **k)
  */
 CK_MUST_CHECK int ck_keyring_add(struct ck_keyring *k, const char *key, struct ck_err *err);
 
+enum ck_layer_cipher {
+	CK_LAYER_CTR,	 /* "AES_256_CTR_HMAC_SHA256" */
+	CK_LAYER_CHUNKED /* "C2SP_CHUNKED_V1_AES_256_GCM" */
+};
+
 /* A layer's key, checked: lengths are right, the nonce came from the private
  * options alone. Lives in secret memory. */
 struct ck_layer_key {
+	enum ck_layer_cipher cipher;
 	uint8_t symkey[32];
-	uint8_t nonce[16]; /* the whole initial counter block */
-	uint8_t hmac[32];  /* expected HMAC-SHA256 of the ciphertext */
+	uint8_t nonce[16]; /* CTR: the whole initial counter block */
+	uint8_t hmac[32];  /* CTR: expected HMAC-SHA256 of the ciphertext */
 };
 
 /*

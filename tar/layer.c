@@ -32,7 +32,7 @@ struct cursor {
 struct ck_layer {
 	char *name;
 	struct ck_reader *blob; /* owned */
-	struct ck_ctr_key *key; /* in secret memory; NULL: plain */
+	struct ck_blob_key *key; /* in secret memory; NULL: plain */
 	struct ck_pass_result what;
 	struct ck_reader *plain;
 	struct ck_unitcache *cache; /* borrowed */

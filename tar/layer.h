@@ -15,36 +15,33 @@
 
 #include "base/buf.h"
 #include "base/reader.h"
+#include "tar/cipher/blobkey.h"
 #include "tar/index/index.h"
 #include "tar/unitcache.h"
 
 struct ck_layer; /* opaque */
 
-/* Key material of an AES_256_CTR_HMAC_SHA256 layer (ocicrypt). */
-struct ck_ctr_key {
-	uint8_t symkey[32]; /* of AES-256-CTR and, as it is, of HMAC-SHA256 */
-	uint8_t nonce[16];  /* the whole initial counter block */
-	uint8_t hmac[32];   /* HMAC-SHA256 of the ciphertext */
-};
-
 struct ck_layer_spec {
 	const char *name;	      /* for messages, e.g. "layer 2 (sha256:ab12...)" */
 	uint8_t digest[32];	      /* SHA-256 of the blob, from the manifest */
 	uint8_t diff_id[32];	      /* SHA-256 of the tar stream, from the config */
-	const struct ck_ctr_key *key; /* copied into secret memory; NULL: a plain layer */
+	const struct ck_blob_key *key; /* copied into secret memory; NULL: a plain layer */
 };
 
 /*
  * Where sealed indexes are kept; what it gives back is checked, not believed. A keyed
  * layer whose index is there needs no pass: each chunk is verified when it is read.
+ * Stores are asked in turn, until one gives an index that opens.
  */
 struct ck_index_store {
 	/* Appends the sealed index of the blob DIGEST ("sha256:<hex>") to OUT.
 	 * Errors: -ENOENT (none), others. */
 	int (*load)(void *ctx, const char *digest, struct ck_buf *out, struct ck_err *err);
+	/* NULL: nothing is kept here. */
 	int (*save)(void *ctx, const char *digest, const void *p, size_t nbytes,
 		    struct ck_err *err);
 	void *ctx;
+	const struct ck_index_store *next; /* borrowed; NULL: the last */
 };
 
 /* Called now and then while the pass runs: N of the blob's TOTAL bytes are through.

@@ -100,7 +100,7 @@ static int hashes_check(struct pass *p, struct hashes *h, struct ck_err *err)
 static int cipher_block(struct pass *p, struct hashes *h, struct ck_block *b, uint64_t off,
 			size_t n, struct ck_err *err)
 {
-	const struct ck_ctr_key *key = p->spec->key;
+	const struct ck_blob_key *key = p->spec->key;
 	int rc = ck_reader_pread(p->blob, b->data, n, off, err);
 
 	if (rc < 0)
@@ -140,7 +140,7 @@ static int cipher_all(struct pass *p, struct hashes *h, struct ck_block *spare, 
 static void *cipher_main(void *arg)
 {
 	struct pass *p = arg;
-	const struct ck_ctr_key *key = p->spec->key;
+	const struct ck_blob_key *key = p->spec->key;
 	struct hashes h = { EVP_MD_CTX_new(), key ? hmac_new(key->symkey) : NULL };
 	struct ck_block spare = { .data = malloc(BLOCK) };
 

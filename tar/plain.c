@@ -10,7 +10,7 @@
 
 struct plain {
 	struct ck_reader *blob;
-	const struct ck_ctr_key *key;
+	const struct ck_blob_key *key;
 	const struct ck_tags *tags;
 	const char *name;
 };
@@ -72,7 +72,7 @@ static ssize_t plain_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, st
 	return (ssize_t)nbytes;
 }
 
-int ck_plain_open(struct ck_reader **out, struct ck_reader *blob, const struct ck_ctr_key *key,
+int ck_plain_open(struct ck_reader **out, struct ck_reader *blob, const struct ck_blob_key *key,
 		  const struct ck_tags *tags, const char *name, struct ck_err *err)
 {
 	static const struct ck_reader_ops ops = { plain_pread, free };

@@ -18,7 +18,7 @@
  * Reads give -EIO when a chunk's tag differs twice. Errors here: -ENOMEM.
  */
 CK_MUST_CHECK int ck_plain_open(struct ck_reader **out, struct ck_reader *blob,
-				const struct ck_ctr_key *key, const struct ck_tags *tags,
+				const struct ck_blob_key *key, const struct ck_tags *tags,
 				const char *name, struct ck_err *err);
 
 #endif

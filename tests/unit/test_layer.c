@@ -118,7 +118,7 @@ static void test_shapes(void **state)
 	mk_tar(&tar, 7, N_FILES, FILE_LEN);
 	for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++) {
 		CK_BUF blob = { 0 };
-		struct ck_ctr_key key;
+		struct ck_blob_key key;
 		struct ck_err err = { 0 };
 		struct ck_layer *l = NULL;
 		struct ck_unitcache *cache = NULL;
@@ -204,7 +204,7 @@ static void test_refusals(void **state)
 	assert_works(ck_unitcache_open(&cache, 1 << 20, &err), &err);
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
 		CK_BUF blob = { 0 };
-		struct ck_ctr_key key;
+		struct ck_blob_key key;
 		struct ck_layer *l = NULL;
 		pack_gzip(&blob, &tar);
 		mk_encrypt(&blob, &key, i);
@@ -271,7 +271,7 @@ static void test_changed_later(void **state)
 {
 	static const struct ck_reader_ops ops = { moody_pread, NULL };
 	CK_BUF tar = { 0 }, blob = { 0 };
-	struct ck_ctr_key key;
+	struct ck_blob_key key;
 	struct ck_err err = { 0 };
 	struct ck_unitcache *cache = NULL;
 	struct ck_layer *l = NULL;
@@ -354,7 +354,7 @@ static void test_threads(void **state)
 	mk_tar(&tar, 8, 12, FILE_LEN);
 	for (size_t i = 0; i < sizeof packs / sizeof *packs; i++) {
 		CK_BUF blob = { 0 };
-		struct ck_ctr_key key;
+		struct ck_blob_key key;
 		struct ck_err err = { 0 };
 		struct ck_unitcache *cache = NULL;
 		pthread_t t[N_THREADS];

@@ -56,7 +56,7 @@ static ssize_t counted_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, 
 
 struct fixture {
 	struct ck_buf tar, blob;
-	struct ck_ctr_key key;
+	struct ck_blob_key key;
 	struct ck_layer_spec spec;
 	struct ck_unitcache *cache;
 	struct counted counted;
@@ -90,7 +90,7 @@ static void unmake(struct fixture *f)
 static int open_layer(struct ck_layer **l, struct fixture *f, struct ck_err *err)
 {
 	static const struct ck_reader_ops ops = { counted_pread, NULL };
-	const struct ck_index_store store = { load, save, &f->shelf };
+	const struct ck_index_store store = { .load = load, .save = save, .ctx = &f->shelf };
 	struct ck_reader *r = NULL;
 	assert_works(ck_reader_open(&r, &ops, &f->counted, f->blob.len, err), err);
 	f->counted.nbytes = 0;
@@ -216,7 +216,7 @@ static void test_foreign(void **state)
 	spec.diff_id[0] ^= 1;
 	assert_fails(ck_sealed_read(&r, &spec, f.blob.len, x->data, x->len, &err), -EBADMSG, &err,
 		     "diff_id"); /* a config of another image */
-	struct ck_ctr_key key = f.key;
+	struct ck_blob_key key = f.key;
 	key.hmac[0] ^= 1;
 	spec = f.spec;
 	spec.key = &key;

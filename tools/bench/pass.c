@@ -110,7 +110,7 @@ static int random_reads(struct ck_layer *l, struct ck_err *err)
 
 static int measure(struct ck_buf *gz, size_t rounds, struct ck_err *err)
 {
-	struct ck_ctr_key key = { .symkey = { 1 }, .nonce = { 2 } };
+	struct ck_blob_key key = { .symkey = { 1 }, .nonce = { 2 } };
 	struct ck_layer_spec spec = { .name = "bench", .key = &key };
 	CK_AUTO(ck_unitcache_closep) struct ck_unitcache *cache = NULL;
 	CK_BUF blob = { .max = SIZE_MAX };

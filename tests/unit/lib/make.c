@@ -110,11 +110,12 @@ void mk_zstd(struct ck_buf *out, const void *p, size_t nbytes, int level)
 	ZSTD_freeCCtx(c);
 }
 
-void mk_encrypt(struct ck_buf *blob, struct ck_ctr_key *key, uint64_t seed)
+void mk_encrypt(struct ck_buf *blob, struct ck_blob_key *key, uint64_t seed)
 {
 	EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
 	int n;
 
+	key->cipher = CK_CIPHER_CTR;
 	for (size_t i = 0; i < 32; i++)
 		key->symkey[i] = (uint8_t)mk_random(&seed);
 	for (size_t i = 0; i < 16; i++)
@@ -126,13 +127,13 @@ void mk_encrypt(struct ck_buf *blob, struct ck_ctr_key *key, uint64_t seed)
 	mk_hmac(blob, key);
 }
 
-void mk_hmac(const struct ck_buf *blob, struct ck_ctr_key *key)
+void mk_hmac(const struct ck_buf *blob, struct ck_blob_key *key)
 {
 	MUST(HMAC(EVP_sha256(), key->symkey, 32, blob->data, blob->len, key->hmac, NULL));
 }
 
 struct ck_layer_spec mk_spec(const struct ck_buf *blob, const struct ck_buf *tar,
-			     const struct ck_ctr_key *key)
+			     const struct ck_blob_key *key)
 {
 	struct ck_layer_spec s = { .name = "layer under test", .key = key };
 

@@ -23,14 +23,14 @@ void mk_gzip(struct ck_buf *out, const void *p, size_t nbytes, int level, int st
 void mk_zstd(struct ck_buf *out, const void *p, size_t nbytes, int level);
 
 /* Encrypts BLOB in place as ocicrypt does and fills KEY. */
-void mk_encrypt(struct ck_buf *blob, struct ck_ctr_key *key, uint64_t seed);
+void mk_encrypt(struct ck_buf *blob, struct ck_blob_key *key, uint64_t seed);
 
 /* KEY's HMAC made to fit BLOB as it now is: what one can do who holds the key. */
-void mk_hmac(const struct ck_buf *blob, struct ck_ctr_key *key);
+void mk_hmac(const struct ck_buf *blob, struct ck_blob_key *key);
 
 /* The spec of a layer whose blob is BLOB and whose tar stream is TAR. */
 struct ck_layer_spec mk_spec(const struct ck_buf *blob, const struct ck_buf *tar,
-			     const struct ck_ctr_key *key);
+			     const struct ck_blob_key *key);
 
 /* A small fast seeded generator (splitmix64). */
 uint64_t mk_random(uint64_t *state);
