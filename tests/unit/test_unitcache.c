@@ -75,7 +75,8 @@ static void test_queues(void **state)
 		assert_int_equal(scan(c, &a, 0, 4, 100), 4);
 	assert_int_equal(stats(c).evictions, 0);
 	/* A hit makes nothing younger in the FIFO: 0 goes first all the same. */
-	touch(c, &a, 4, 100);
+	assert_true(touch(c, &a, 0, 100));
+	assert_false(touch(c, &a, 4, 100));
 	assert_false(ck_unitcache_has(c, &a, 0));
 	assert_true(ck_unitcache_has(c, &a, 1) && ck_unitcache_has(c, &a, 4));
 	/* Asked for again it is in the main queue, and outlives what came with it. */
@@ -94,7 +95,7 @@ static void test_queues(void **state)
 	assert_false(touch(c, &a, 50, 1000));
 	struct ck_unitcache_stats s = stats(c);
 	assert_int_equal(s.bytes, 0); /* it needed all there was */
-	assert_true(s.hits == 22 && s.misses == 19);
+	assert_true(s.hits == 23 && s.misses == 19);
 	ck_unitcache_close(c);
 }
 
@@ -225,6 +226,63 @@ static void test_ghosts(void **state)
 	ck_unitcache_close(c);
 }
 
+/* The unit holds its owner's address. */
+static int fill_owner(void *owner, uint32_t idx, uint8_t *buf, size_t nbytes, struct ck_err *err)
+{
+	(void)idx, (void)err;
+	memcpy(buf, &owner, nbytes);
+	return 0;
+}
+
+/* Units of the same number, more than there are places in the table. */
+static void test_many_owners(void **state)
+{
+	enum { N_OWNERS = 3000 };
+	static char owners[N_OWNERS * 16];
+	struct ck_unitcache *c;
+	struct ck_err err = { 0 };
+	(void)state;
+	assert_works(ck_unitcache_open(&c, N_OWNERS * sizeof(void *), &err), &err);
+	for (size_t i = 0; i < 2 * N_OWNERS; i++) {
+		void *owner = &owners[i % N_OWNERS * 16];
+		struct ck_unit *u;
+		const uint8_t *p;
+		assert_works(ck_unitcache_get(c, owner, 7, sizeof owner, fill_owner, &u, &p, &err),
+			     &err);
+		assert_memory_equal(p, &owner, sizeof owner);
+		ck_unitcache_put(c, u);
+	}
+	assert_true(stats(c).hits == N_OWNERS && stats(c).misses == N_OWNERS);
+	ck_unitcache_close(c);
+}
+
+static struct ck_unitcache *shared;
+
+/* Fails where there is not yet room for what it fills. */
+static int fill_in_bound(void *owner, uint32_t idx, uint8_t *buf, size_t nbytes, struct ck_err *err)
+{
+	if (stats(shared).bytes > 1000)
+		return ck_fail(err, -ENOSPC, "%zu bytes", stats(shared).bytes);
+	return fill(owner, idx, buf, nbytes, err);
+}
+
+/* Room is made before memory is taken. */
+static void test_room_first(void **state)
+{
+	struct ck_err err = { 0 };
+	static struct owner a;
+	struct ck_unit *u;
+	const uint8_t *p;
+	(void)state;
+	assert_works(ck_unitcache_open(&shared, 1000, &err), &err);
+	for (uint32_t i = 0; i < 50; i++) {
+		assert_works(ck_unitcache_get(shared, &a, i, 300 + i, fill_in_bound, &u, &p, &err),
+			     &err);
+		ck_unitcache_put(shared, u);
+	}
+	ck_unitcache_close(shared);
+}
+
 /* A new owner at an old one's address finds neither its units nor its ghosts. */
 static void test_address_used_again(void **state)
 {
@@ -315,7 +373,6 @@ static void test_in_use(void **state)
 	ck_unitcache_close(c);
 }
 
-static struct ck_unitcache *shared;
 static struct owner everyone;
 static pthread_barrier_t gate;
 
@@ -444,6 +501,8 @@ int main(void)
 		cmocka_unit_test(test_main_is_lru),
 		cmocka_unit_test(test_scan),
 		cmocka_unit_test(test_ghosts),
+		cmocka_unit_test(test_many_owners),
+		cmocka_unit_test(test_room_first),
 		cmocka_unit_test(test_address_used_again),
 		cmocka_unit_test(test_keeps_nothing),
 		cmocka_unit_test(test_failure),
