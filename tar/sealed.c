@@ -189,7 +189,7 @@ static int unpack(struct ck_pass_result *r, uint8_t *whole, size_t len,
 	if (rc == 0)
 		memcpy(r->tags.key.data, h.tag_key, sizeof h.tag_key);
 	ck_wipe(&h, sizeof h);
-	return rc;
+	return rc < 0 ? rc : ck_tags_ready(&r->tags, err);
 }
 
 static int check_all(const struct ck_pass_result *r, struct ck_err *err)
