@@ -283,6 +283,38 @@ static void test_room_first(void **state)
 	ck_unitcache_close(shared);
 }
 
+static const void *where(uint32_t idx, size_t nbytes)
+{
+	static struct owner a;
+	struct ck_err err = { 0 };
+	struct ck_unit *u;
+	const uint8_t *p;
+
+	assert_works(ck_unitcache_get(shared, &a, idx, nbytes, fill, &u, &p, &err), &err);
+	ck_unitcache_put(shared, u);
+	return p;
+}
+
+/* A unit takes over the memory of the one that makes room for it, where it fits well; and all
+ * of that memory counts. (That others get memory of their own shows where freed memory is not
+ * used again at once: under ASan.) */
+static void test_inherited_memory(void **state)
+{
+	struct ck_err err = { 0 };
+	(void)state;
+	assert_works(ck_unitcache_open(&shared, 100000, &err), &err);
+	const void *p = where(0, 80000);
+	assert_ptr_equal(where(1, 80000), p);
+	assert_ptr_equal(where(2, 72000), p);
+	assert_int_equal(stats(shared).bytes, 80000);
+	assert_ptr_equal(where(3, 79999), p);
+	(void)where(4, 60000); /* far too large for it */
+	assert_int_equal(stats(shared).bytes, 60000);
+	(void)where(5, 61000); /* too small */
+	assert_int_equal(stats(shared).bytes, 61000);
+	ck_unitcache_close(shared);
+}
+
 /* A new owner at an old one's address finds neither its units nor its ghosts. */
 static void test_address_used_again(void **state)
 {
@@ -503,6 +535,7 @@ int main(void)
 		cmocka_unit_test(test_ghosts),
 		cmocka_unit_test(test_many_owners),
 		cmocka_unit_test(test_room_first),
+		cmocka_unit_test(test_inherited_memory),
 		cmocka_unit_test(test_address_used_again),
 		cmocka_unit_test(test_keeps_nothing),
 		cmocka_unit_test(test_failure),
