@@ -6,9 +6,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "tar/cipher/gcmkey.h"
+#include "tar/cipher/gcmengine.h"
 
 _Static_assert((int)CK_TAG_LEN == (int)CK_GCM_TAG, "a chunk's tag is a whole GMAC");
+
+/*
+ * Always OpenSSL's engine. The other makes a GMAC a third faster, 13 -> 20 GB/s, but with 512-bit
+ * instructions, after which some of Intel's cores run slower for about a millisecond: the time
+ * in which the unit is decompressed. Measured on Ice Lake, pair by pair, reads took 3 to 4 %
+ * longer.
+ */
+static int expand(struct ck_gcmkey **out, const struct ck_tags *t, struct ck_err *err)
+{
+	return ck_gcmkey_new_with(out, &ck_gcm_openssl, t->key.data, err);
+}
 
 int ck_tags_init(struct ck_tags *t, uint64_t len, struct ck_err *err)
 {
@@ -34,7 +45,7 @@ int ck_tags_init(struct ck_tags *t, uint64_t len, struct ck_err *err)
 
 int ck_tags_ready(struct ck_tags *t, struct ck_err *err)
 {
-	return t->gmac ? 0 : ck_gcmkey_new(&t->gmac, t->key.data, err);
+	return t->gmac ? 0 : expand(&t->gmac, t, err);
 }
 
 void ck_tags_free_key(struct ck_tags *t)
@@ -66,7 +77,7 @@ static int each_chunk(const struct ck_tags *t, uint64_t idx, const uint8_t *p, s
 		      uint8_t *set, uint64_t *bad, struct ck_err *err)
 {
 	CK_AUTO(ck_gcmkey_freep) struct ck_gcmkey *own = NULL;
-	int rc = t->gmac ? 0 : ck_gcmkey_new(&own, t->key.data, err);
+	int rc = t->gmac ? 0 : expand(&own, t, err);
 
 	for (; rc == 0 && nbytes; idx++) {
 		uint8_t got[CK_TAG_LEN];
