@@ -1,0 +1,151 @@
+#include "tar/embedded.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/secret.h"
+#include "tar/indexfile.h"
+
+/* What is read of the end at first where nobody says how much is needed: the seek table and
+ * index of a layer of some thousand files. */
+enum { TAIL = 256 << 10 };
+
+int ck_embedded_write(struct ck_buf *out, const struct ck_pass_result *what,
+		      const uint8_t diff_id[32], const struct ck_seek_frame *frames, size_t n,
+		      uint64_t *index_len, struct ck_err *err)
+{
+	struct ck_indexfile_about about = { 0 };
+	size_t start = out->len;
+	uint8_t header[CK_SKIPPABLE_HEADER] = { 0 };
+	CK_AUTO(ck_freep) struct ck_seek_frame *all = reallocarray(NULL, n + 1, sizeof *all);
+
+	if (!all)
+		return ck_nomem(err, "writing a layer's index");
+	memcpy(about.diff_id, diff_id, sizeof about.diff_id);
+	int rc = ck_buf_add(out, header, sizeof header, err);
+	if (rc == 0)
+		rc = ck_indexfile_pack(out, what, &about, err);
+	if (rc < 0)
+		return rc;
+	size_t len = out->len - start;
+	*index_len = len - sizeof header;
+	if (*index_len > UINT32_MAX - sizeof header)
+		return ck_fail(err, -EFBIG, "a layer index of %zu bytes is too long", len);
+	ck_skippable_header(out->data + start, CK_SKIPPABLE_INDEX, (uint32_t)*index_len);
+	if (n)
+		memcpy(all, frames, n * sizeof *all);
+	all[n] = (struct ck_seek_frame){ (uint32_t)len, 0 };
+	return ck_seektable_write(out, all, n + 1, err);
+}
+
+/* The plaintext from some offset to its end, as much as was needed so far. */
+struct tail {
+	struct ck_reader *plain;
+	uint64_t len; /* of the plaintext */
+	uint64_t off; /* where buf begins in it */
+	struct ck_buf buf;
+};
+
+static void tail_free(struct tail *t)
+{
+	ck_buf_free(&t->buf);
+}
+
+/* Makes sure that the tail reaches back to OFF. */
+static int reach(struct tail *t, uint64_t off, struct ck_err *err)
+{
+	CK_BUF more = { .max = t->buf.max };
+
+	if (off >= t->off)
+		return 0;
+	if (t->len - off > t->buf.max)
+		return ck_fail(err, -EBADMSG, "a layer index of %" PRIu64 " bytes is too long",
+			       t->len - off);
+	size_t n = (size_t)(t->off - off);
+	int rc = ck_buf_reserve(&more, n + t->buf.len, err);
+	if (rc == 0)
+		rc = ck_reader_pread(t->plain, more.data, n, off, err);
+	if (rc < 0)
+		return rc;
+	more.len = n;
+	rc = ck_buf_add(&more, t->buf.data, t->buf.len, err);
+	if (rc < 0)
+		return rc;
+	struct ck_buf old = t->buf;
+	t->buf = more;
+	more = old;
+	t->off = off;
+	return 0;
+}
+
+static const uint8_t *at(const struct tail *t, uint64_t off)
+{
+	return t->buf.data + (off - t->off);
+}
+
+/* Where the index lies, by the seek table. -ENOENT when the stream has none. */
+static int find(struct tail *t, uint64_t *off, size_t *len, struct ck_err *err)
+{
+	struct ck_seek_frame last;
+	uint64_t table = t->len < CK_SEEKTABLE_FOOTER
+			     ? 0
+			     : ck_seektable_len(at(t, t->len - CK_SEEKTABLE_FOOTER));
+
+	if (table == 0 || table > t->len)
+		return ck_fail(err, -ENOENT, "no seek table");
+	int rc = reach(t, t->len - table, err);
+	if (rc == 0)
+		rc = ck_seektable_last(&last, at(t, t->len - table), (size_t)table, t->len - table,
+				       err);
+	if (rc < 0)
+		return rc;
+	if (last.out_len || last.in_len < CK_SKIPPABLE_HEADER)
+		return ck_fail(err, -ENOENT, "no index before the seek table");
+	*off = t->len - table - last.in_len;
+	rc = reach(t, *off, err);
+	if (rc < 0)
+		return rc;
+	*len = last.in_len - CK_SKIPPABLE_HEADER;
+	if (ck_skippable_len(at(t, *off), CK_SKIPPABLE_INDEX) != (int64_t)*len)
+		return ck_fail(err, -ENOENT, "no index before the seek table");
+	return 0;
+}
+
+static int open_index(struct ck_pass_result *out, const struct tail *t, uint64_t off, size_t len,
+		      const uint8_t diff_id[32], struct ck_err *err)
+{
+	struct ck_indexfile_about about;
+	struct ck_pass_result r = { 0 };
+	int rc = ck_indexfile_unpack(&r, &about, off, at(t, off + CK_SKIPPABLE_HEADER), len, err);
+
+	if (rc < 0)
+		return rc;
+	if (memcmp(about.diff_id, diff_id, sizeof about.diff_id) != 0)
+		rc = ck_fail(err, -EBADMSG,
+			     "diff_id check failed: the index is of another tar stream than the "
+			     "image's config says");
+	else if (r.tags.n_tags || r.units.compression != CK_COMPRESSION_ZSTD)
+		rc = ck_fail(err, -EBADMSG, "the index is not one of a sealed layer");
+	if (rc < 0)
+		ck_pass_result_free(&r);
+	else
+		*out = r;
+	return rc;
+}
+
+int ck_embedded_read(struct ck_pass_result *out, struct ck_reader *plain, uint64_t hint_off,
+		     const uint8_t diff_id[32], struct ck_err *err)
+{
+	uint64_t n = ck_reader_len(plain), off = 0, first = n < TAIL ? 0 : n - TAIL;
+	CK_AUTO(tail_free) struct tail t = { plain, n, n, { .max = CK_INDEXFILE_MAX } };
+	size_t len = 0;
+
+	if (hint_off >= CK_SKIPPABLE_HEADER && hint_off < n &&
+	    n - hint_off < CK_INDEXFILE_MAX - CK_SKIPPABLE_HEADER)
+		first = hint_off - CK_SKIPPABLE_HEADER;
+	int rc = reach(&t, first, err);
+	if (rc == 0)
+		rc = find(&t, &off, &len, err);
+	return rc < 0 ? rc : open_index(out, &t, off, len, diff_id, err);
+}

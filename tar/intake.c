@@ -1,0 +1,178 @@
+#include "tar/intake.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <string.h>
+
+#include "base/secret.h"
+#include "base/text.h"
+#include "tar/cipher/ctr.h"
+#include "tar/sealedblob.h"
+
+enum { SEALED_BLOCK = CK_INTAKE_BLOCK / CK_CHUNK * CK_CHUNK_SEALED };
+
+struct ck_intake {
+	const struct ck_layer_spec *spec;
+	struct ck_reader *blob;
+	struct ck_tags *tags;
+	EVP_MD_CTX *digest;
+	EVP_MAC_CTX *hmac;	   /* CTR */
+	struct ck_chunked *chunks; /* sealed */
+	uint8_t *sealed;	   /* SEALED_BLOCK bytes, or NULL */
+	uint64_t off;		   /* next byte of the blob */
+};
+
+static EVP_MAC_CTX *hmac_new(const uint8_t key[32])
+{
+	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+	EVP_MAC_CTX *c = mac ? EVP_MAC_CTX_new(mac) : NULL;
+	OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
+								 (char[]){ "SHA256" }, 0),
+				OSSL_PARAM_construct_end() };
+
+	EVP_MAC_free(mac); /* the context holds its own reference */
+	if (c && !EVP_MAC_init(c, key, 32, params)) {
+		EVP_MAC_CTX_free(c);
+		c = NULL;
+	}
+	return c;
+}
+
+/* The header of a sealed blob counts for the digest like the rest. */
+static int begin_sealed(struct ck_intake *in, struct ck_err *err)
+{
+	uint8_t header[CK_CHUNKED_HEADER];
+
+	in->sealed = malloc(SEALED_BLOCK);
+	if (!in->sealed)
+		return ck_nomem(err, "verifying a layer");
+	int rc = ck_sealedblob_begin(&in->chunks, in->blob, in->spec->key, in->spec->media_type,
+				     header, err);
+	if (rc < 0)
+		return rc;
+	in->off = sizeof header;
+	return EVP_DigestUpdate(in->digest, header, sizeof header)
+		   ? 0
+		   : ck_fail(err, -EIO, "SHA-256 failed");
+}
+
+int ck_intake_open(struct ck_intake **out, const struct ck_layer_spec *spec, struct ck_reader *blob,
+		   struct ck_tags *tags, struct ck_err *err)
+{
+	CK_AUTO(ck_intake_closep) struct ck_intake *in = calloc(1, sizeof *in);
+	const struct ck_blob_key *key = spec->key;
+
+	if (!in)
+		return ck_nomem(err, "verifying a layer");
+	in->spec = spec;
+	in->blob = blob;
+	in->tags = tags;
+	in->digest = EVP_MD_CTX_new();
+	if (!in->digest || !EVP_DigestInit_ex(in->digest, EVP_sha256(), NULL))
+		return ck_nomem(err, "verifying a layer");
+	if (key && key->cipher == CK_CIPHER_CTR && !(in->hmac = hmac_new(key->symkey)))
+		return ck_nomem(err, "verifying a layer");
+	int rc = key && key->cipher == CK_CIPHER_CHUNKED ? begin_sealed(in, err) : 0;
+	if (rc == 0)
+		*out = ck_take(in);
+	return rc;
+}
+
+void ck_intake_close(struct ck_intake *in)
+{
+	if (!in)
+		return;
+	EVP_MD_CTX_free(in->digest);
+	EVP_MAC_CTX_free(in->hmac);
+	ck_chunked_free(in->chunks);
+	free(in->sealed); /* ciphertext */
+	free(in);
+}
+
+uint64_t ck_intake_through(const struct ck_intake *in)
+{
+	return in->off;
+}
+
+static int next_sealed(struct ck_intake *in, uint8_t *buf, size_t n, size_t *nbytes,
+		       struct ck_err *err)
+{
+	uint64_t idx = (in->off - CK_CHUNKED_HEADER) / CK_CHUNK_SEALED;
+	int rc = ck_reader_pread(in->blob, in->sealed, n, in->off, err);
+
+	if (rc < 0)
+		return rc;
+	if (!EVP_DigestUpdate(in->digest, in->sealed, n))
+		return ck_fail(err, -EIO, "hashing failed");
+	return ck_sealedblob_unseal(in->chunks, idx, in->sealed, n, buf, nbytes, err);
+}
+
+static int next_whole(struct ck_intake *in, uint8_t *buf, size_t n, struct ck_err *err)
+{
+	const struct ck_blob_key *key = in->spec->key;
+	int rc = ck_reader_pread(in->blob, buf, n, in->off, err);
+
+	if (rc < 0)
+		return rc;
+	if (!EVP_DigestUpdate(in->digest, buf, n) ||
+	    (in->hmac && !EVP_MAC_update(in->hmac, buf, n)))
+		return ck_fail(err, -EIO, "hashing failed");
+	rc = in->tags ? ck_tags_set(in->tags, in->off / CK_TAG_CHUNK, buf, n, err) : 0;
+	if (rc == 0 && key)
+		rc = ck_ctr_crypt(key->symkey, key->nonce, in->off, buf, n, err);
+	return rc;
+}
+
+int ck_intake_next(struct ck_intake *in, uint8_t *buf, size_t *nbytes, struct ck_err *err)
+{
+	uint64_t left = ck_reader_len(in->blob) - in->off;
+	size_t cap = in->chunks ? SEALED_BLOCK : CK_INTAKE_BLOCK;
+	size_t n = left < cap ? (size_t)left : cap;
+	int rc = 0;
+
+	*nbytes = n;
+	if (n)
+		rc =
+		    in->chunks ? next_sealed(in, buf, n, nbytes, err) : next_whole(in, buf, n, err);
+	if (rc == 0)
+		in->off += n;
+	return rc;
+}
+
+static int check_digest(struct ck_intake *in, struct ck_err *err)
+{
+	uint8_t got[CK_SHA256_LEN];
+	char is[CK_DIGEST_STR], want[CK_DIGEST_STR];
+
+	if (!EVP_DigestFinal_ex(in->digest, got, NULL))
+		return ck_fail(err, -EIO, "SHA-256 failed");
+	if (memcmp(got, in->spec->digest, sizeof got) == 0)
+		return 0;
+	ck_digest_str(is, got);
+	ck_digest_str(want, in->spec->digest);
+	return ck_fail(err, -EBADMSG,
+		       "digest check failed: the blob is %s, the manifest says %s; it was "
+		       "changed or damaged",
+		       is, want);
+}
+
+int ck_intake_verdict(struct ck_intake *in, struct ck_err *err)
+{
+	uint8_t got[CK_SHA256_LEN];
+	size_t n = 0;
+	int rc = check_digest(in, err);
+
+	if (rc < 0 || !in->hmac)
+		return rc;
+	if (!EVP_MAC_final(in->hmac, got, &n, sizeof got) || n != sizeof got)
+		return ck_fail(err, -EIO, "HMAC-SHA256 failed");
+	if (CRYPTO_memcmp(got, in->spec->key->hmac, sizeof got) != 0)
+		return ck_fail(err, -EBADMSG,
+			       "HMAC check failed: the ciphertext was changed since it was "
+			       "encrypted, or its key is another layer's");
+	return 0;
+}
