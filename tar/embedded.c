@@ -149,3 +149,21 @@ int ck_embedded_read(struct ck_pass_result *out, struct ck_reader *plain, uint64
 		rc = find(&t, &off, &len, err);
 	return rc < 0 ? rc : open_index(out, &t, off, len, diff_id, err);
 }
+
+int ck_embedded_compare(struct ck_reader *plain, uint64_t hint_off, const uint8_t diff_id[32],
+			const struct ck_index *index, struct ck_err *err)
+{
+	struct ck_pass_result r = { 0 };
+	int rc = ck_embedded_read(&r, plain, hint_off, diff_id, err);
+
+	if (rc == -ENOENT)
+		return 0;
+	if (rc < 0)
+		return ck_wrap(err, "its own index");
+	if (!ck_index_equal(&r.index, index))
+		rc = ck_fail(err, -EBADMSG,
+			     "its own index is not that of its tar stream: whoever wrote it lied, "
+			     "or was in error");
+	ck_pass_result_free(&r);
+	return rc;
+}

@@ -31,4 +31,12 @@ CK_MUST_CHECK int ck_embedded_read(struct ck_pass_result *out, struct ck_reader 
 				   uint64_t hint_off, const uint8_t diff_id[32],
 				   struct ck_err *err);
 
+/*
+ * Who reads all of a layer must find the tree that its index shows to others: 0 when the
+ * index in PLAIN is INDEX, or there is none. Errors: -EBADMSG, those of PLAIN, -ENOMEM.
+ */
+CK_MUST_CHECK int ck_embedded_compare(struct ck_reader *plain, uint64_t hint_off,
+				      const uint8_t diff_id[32], const struct ck_index *index,
+				      struct ck_err *err);
+
 #endif

@@ -2,15 +2,14 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/params.h>
 #include <string.h>
 
 #include "base/secret.h"
 #include "base/text.h"
 #include "tar/cipher/ctr.h"
+#include "tar/cipher/hmac.h"
 #include "tar/sealedblob.h"
 
 enum { SEALED_BLOCK = CK_INTAKE_BLOCK / CK_CHUNK * CK_CHUNK_SEALED };
@@ -25,22 +24,6 @@ struct ck_intake {
 	uint8_t *sealed;	   /* SEALED_BLOCK bytes, or NULL */
 	uint64_t off;		   /* next byte of the blob */
 };
-
-static EVP_MAC_CTX *hmac_new(const uint8_t key[32])
-{
-	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	EVP_MAC_CTX *c = mac ? EVP_MAC_CTX_new(mac) : NULL;
-	OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
-								 (char[]){ "SHA256" }, 0),
-				OSSL_PARAM_construct_end() };
-
-	EVP_MAC_free(mac); /* the context holds its own reference */
-	if (c && !EVP_MAC_init(c, key, 32, params)) {
-		EVP_MAC_CTX_free(c);
-		c = NULL;
-	}
-	return c;
-}
 
 /* The header of a sealed blob counts for the digest like the rest. */
 static int begin_sealed(struct ck_intake *in, struct ck_err *err)
@@ -74,7 +57,7 @@ int ck_intake_open(struct ck_intake **out, const struct ck_layer_spec *spec, str
 	in->digest = EVP_MD_CTX_new();
 	if (!in->digest || !EVP_DigestInit_ex(in->digest, EVP_sha256(), NULL))
 		return ck_nomem(err, "verifying a layer");
-	if (key && key->cipher == CK_CIPHER_CTR && !(in->hmac = hmac_new(key->symkey)))
+	if (key && key->cipher == CK_CIPHER_CTR && !(in->hmac = ck_hmac_new(key->symkey)))
 		return ck_nomem(err, "verifying a layer");
 	int rc = key && key->cipher == CK_CIPHER_CHUNKED ? begin_sealed(in, err) : 0;
 	if (rc == 0)

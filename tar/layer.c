@@ -10,7 +10,6 @@
 #include "base/secret.h"
 #include "base/text.h"
 #include "tar/embedded.h"
-#include "tar/index/check.h"
 #include "tar/inflate/decoder.h"
 #include "tar/pass.h"
 #include "tar/plain.h"
@@ -299,25 +298,6 @@ static void save_index(const struct ck_layer *l, const struct ck_layer_spec *spe
 		ck_log(CK_LOG_WARNING, "%s: its index cannot be kept: %s", l->name, err.msg);
 }
 
-/* Who reads all of a sealed layer must see the tree that its index shows to others. */
-static int compare_embedded(const struct ck_layer *l, const struct ck_layer_spec *spec,
-			    struct ck_err *err)
-{
-	struct ck_pass_result r = { 0 };
-	int rc = ck_embedded_read(&r, l->plain, spec->index_off, spec->diff_id, err);
-
-	if (rc == -ENOENT)
-		return 0;
-	if (rc < 0)
-		return ck_wrap(err, "its own index");
-	if (!ck_index_equal(&r.index, &l->what.index))
-		rc = ck_fail(err, -EBADMSG,
-			     "its own index is not that of its tar stream: whoever sealed it lied, "
-			     "or was in error");
-	ck_pass_result_free(&r);
-	return rc;
-}
-
 /* What there is to know of the layer: from an index, else by the pass. */
 static int find_out(struct ck_layer *l, const struct ck_layer_spec *spec, struct ck_reader *blob,
 		    const struct ck_index_store *store, ck_progress_fn *progress,
@@ -329,7 +309,8 @@ static int find_out(struct ck_layer *l, const struct ck_layer_spec *spec, struct
 		return 0;
 	int rc = ck_pass_run(&l->what, spec, blob, NULL, progress, progress_ctx, err);
 	if (rc == 0 && spec->full && l->plain)
-		rc = compare_embedded(l, spec, err);
+		rc = ck_embedded_compare(l->plain, spec->index_off, spec->diff_id, &l->what.index,
+					 err);
 	if (rc == 0)
 		save_index(l, spec, blob_len, store);
 	return rc;
