@@ -55,14 +55,12 @@ void ck_keyring_close(struct ck_keyring *k)
 
 static int add_provider(struct key *key, const char *spec, struct ck_err *err)
 {
-	size_t len = strcspn(spec, ":");
-	char name[256];
+	char name[CK_CLIENT_NAME_MAX];
+	const char *value;
+	int rc = ck_client_split(name, &value, spec, err);
 
-	if (len == 0 || len >= sizeof name)
-		return ck_fail(err, -EINVAL, "key \"provider:%.80s\" names no provider", spec);
-	snprintf(name, sizeof name, "%.*s", (int)len, spec);
 	key->kind = KEY_PROVIDER;
-	return ck_client_open(&key->client, name, spec[len] ? spec + len + 1 : NULL, err);
+	return rc < 0 ? rc : ck_client_open(&key->client, name, value, err);
 }
 
 int ck_keyring_add(struct ck_keyring *k, const char *spec, struct ck_err *err)
