@@ -183,12 +183,21 @@ static int append(json_t *annotations, const char *name, const struct ck_buf *pa
 	return rc;
 }
 
+/* Instead of json_copy, which leaves members out when memory runs out, and does not say so. */
+static json_t *copy(const json_t *annotations)
+{
+	CK_JSON *c = json_object();
+
+	return c && json_object_update(c, (json_t *)(uintptr_t)annotations) == 0 ? ck_take(c)
+										 : NULL;
+}
+
 /* Whether envelope.h reads ANNOTATIONS. Public options may come later. */
 static int check(const json_t *annotations, struct ck_err *err)
 {
 	static const struct ck_layer_key any = { .cipher = CK_LAYER_CHUNKED };
 	CK_AUTO(ck_envelope_freep) struct ck_envelope *e = NULL;
-	CK_JSON *whole = json_copy((json_t *)(uintptr_t)annotations);
+	CK_JSON *whole = copy(annotations);
 	int rc = 0;
 
 	if (!whole)
@@ -200,11 +209,11 @@ static int check(const json_t *annotations, struct ck_err *err)
 	return rc < 0 ? ck_wrap(err, "a layer's key cannot be wrapped for all recipients") : 0;
 }
 
-/* Makes ANNOTATIONS what NEW is. Replacing a value takes no memory, so what a failure
- * leaves half done can be undone. */
+/* Makes ANNOTATIONS what NEW is. A failure is undone in an order that takes no memory: with
+ * as many members as before, the table has room for them. */
 static int commit(json_t *annotations, json_t *new, struct ck_err *err)
 {
-	CK_JSON *old = json_copy(annotations);
+	CK_JSON *old = copy(annotations);
 	const char *name;
 	json_t *v;
 
@@ -212,13 +221,11 @@ static int commit(json_t *annotations, json_t *new, struct ck_err *err)
 		return ck_nomem(err, "adding packets");
 	if (json_object_update(annotations, new) == 0)
 		return 0;
-	json_object_foreach (new, name, v) {
-		json_t *before = json_object_get(old, name);
-		if (before)
-			(void)json_object_set(annotations, name, before);
-		else
+	json_object_foreach (new, name, v)
+		if (!json_object_get(old, name))
 			(void)json_object_del(annotations, name);
-	}
+	json_object_foreach (old, name, v)
+		(void)json_object_set(annotations, name, v);
 	return ck_nomem(err, "adding packets");
 }
 
@@ -234,7 +241,7 @@ int ck_recipients_wrap(const struct ck_recipients *r, const struct ck_secret *op
 			       opts->len, CK_PRIVOPTS_MAX);
 	if (!json_is_object(annotations))
 		return ck_fail(err, -EINVAL, "the annotations are not a JSON object");
-	CK_JSON *new = json_copy(annotations);
+	CK_JSON *new = copy(annotations);
 	if (!new)
 		return ck_nomem(err, "adding packets");
 	for (size_t i = 0; i < r->n; i++) {
