@@ -258,7 +258,8 @@ static int peer_frame(nghttp2_session *h2, const nghttp2_frame *f, void *ctx)
 {
 	struct peer *p = ctx;
 	nghttp2_nv head[] = { CK_NV(":status", "200"), CK_NV("content-type", "application/grpc"),
-			      CK_NV("grpc-status", "12") };
+			      CK_NV("grpc-status", "12"),
+			      CK_NV("grpc-message", p->at ? "not this either" : "no such method") };
 	nghttp2_data_provider body = { .read_callback = peer_answer };
 
 	if (f->hd.type != NGHTTP2_DATA || !(f->hd.flags & NGHTTP2_FLAG_END_STREAM))
@@ -266,7 +267,7 @@ static int peer_frame(nghttp2_session *h2, const nghttp2_frame *f, void *ctx)
 	if (strcmp(p->paths[p->at], p->method) == 0)
 		nghttp2_submit_response(h2, f->hd.stream_id, head, 2, &body);
 	else
-		nghttp2_submit_response(h2, f->hd.stream_id, head, 3, NULL);
+		nghttp2_submit_response(h2, f->hd.stream_id, head, 4, NULL);
 	return 0;
 }
 
@@ -376,6 +377,8 @@ static void over_grpc_by_either_name(void **state)
 		assert_rc(rc, rows[i].want, &err);
 		if (rc == 0)
 			assert_string_equal(ck_buf_str(&out), "xyz");
+		else
+			assert_says(&err, "no such method"); /* of the name that counts */
 		assert_string_equal(p.paths[0], ocicrypts);
 		assert_string_equal(p.paths[1], rows[i].n_calls > 1 ? microsofts : "");
 		assert_rc(

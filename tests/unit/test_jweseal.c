@@ -11,7 +11,9 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "keyprov/aead.h"
 #include "keyprov/jwe.h"
+#include "keyprov/jwekey.h"
 #include "keyprov/jweseal.h"
 
 static const struct {
@@ -171,6 +173,19 @@ static void every_member_is_authenticated(void **state)
 	}
 }
 
+static void content_key(struct ck_secret *out, const json_t *doc, EVP_PKEY *key)
+{
+	CK_JSON *header = protected_of(doc);
+	struct ck_jwekey r = { .alg = str(header, "alg"),
+			       .enc = ck_enc_find("A256GCM"),
+			       .epk = json_object_get(header, "epk") };
+	struct ck_err err = { 0 };
+
+	decode(&r.encrypted_key, doc, "encrypted_key");
+	assert_rc(ck_jwekey_open(&r, key, out, &err), 0, &err);
+	ck_buf_free(&r.encrypted_key);
+}
+
 /* No two JWEs have anything in common but what they say. */
 static void all_is_fresh(void **state)
 {
@@ -184,6 +199,11 @@ static void all_is_fresh(void **state)
 			if ((strcmp(str(a, name), str(b, name)) == 0) != rsa_header)
 				fail_msg("kind %zu: %s", i, name);
 		}
+		CK_SECRET key_a = { 0 }, key_b = { 0 };
+		content_key(&key_a, a, keys[i]);
+		content_key(&key_b, b, keys[i]);
+		assert_int_equal(key_a.len, 32);
+		assert_memory_not_equal(key_a.data, key_b.data, 32);
 	}
 }
 
