@@ -197,7 +197,7 @@ static int publish(struct ck_blobstore *s, const struct ck_buf *root, bool *made
 		return rc;
 	rc = put_file(s, ck_layout_root_name(&s->dir.layout), root->data, root->len, err);
 	s->committed = rc == 0;
-	return rc < 0 ? rc : ck_outdir_sync(&s->dir, err);
+	return rc < 0 ? rc : ck_outdir_sync_root(&s->dir, err);
 }
 
 static int commit_locked(struct ck_blobstore *s, ck_blobstore_root_fn *make, void *ctx,

@@ -237,6 +237,11 @@ static int sync_dir(int fd, struct ck_err *err)
 	return 0;
 }
 
+int ck_outdir_sync_root(const struct ck_outdir *d, struct ck_err *err)
+{
+	return sync_dir(d->layout.fd, err);
+}
+
 int ck_outdir_sync(const struct ck_outdir *d, struct ck_err *err)
 {
 	int rc = sync_dir(d->blobs, err);

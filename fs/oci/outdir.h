@@ -37,7 +37,9 @@ void ck_outdir_close(struct ck_outdir *d, bool keep);
 CK_MUST_CHECK int ck_outdir_lock(const struct ck_outdir *d, struct ck_err *err);
 void ck_outdir_unlock(const struct ck_outdir *d);
 
-/* Has the names in the directories written to the disk. Errors: errnos. */
+/* Has the names in all its directories, or in DIR alone, written to the disk.
+ * Errors: errnos. */
 CK_MUST_CHECK int ck_outdir_sync(const struct ck_outdir *d, struct ck_err *err);
+CK_MUST_CHECK int ck_outdir_sync_root(const struct ck_outdir *d, struct ck_err *err);
 
 #endif
