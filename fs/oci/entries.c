@@ -18,6 +18,16 @@ const char *ck_entry_name(const json_t *entry)
 	return s ? s : "";
 }
 
+const json_t *ck_entries_find(const json_t *index, const char *name)
+{
+	const json_t *manifests = json_object_get(index, "manifests");
+
+	for (size_t i = 0; i < json_array_size(manifests); i++)
+		if (strcmp(ck_entry_name(json_array_get(manifests, i)), name) == 0)
+			return json_array_get(manifests, i);
+	return NULL;
+}
+
 void ck_referrers_name(char out[CK_REFERRERS_NAME], const uint8_t digest[CK_SHA256_LEN])
 {
 	memcpy(out, REFERRERS_PREFIX, sizeof REFERRERS_PREFIX - 1);
@@ -31,6 +41,11 @@ bool ck_referrers_named(const char *name)
 	return strncmp(name, REFERRERS_PREFIX, prefix) == 0 &&
 	       strspn(name + prefix, "0123456789abcdef") == 2 * CK_SHA256_LEN &&
 	       !name[prefix + 2 * CK_SHA256_LEN];
+}
+
+bool ck_entry_is_referrer(const json_t *entry)
+{
+	return json_object_get(entry, "artifactType") || ck_referrers_named(ck_entry_name(entry));
 }
 
 /* The length of the separator that S starts with, 0 when it is none. */

@@ -18,9 +18,15 @@ enum { CK_REFERRERS_NAME = sizeof "sha256-" + 2 * CK_SHA256_LEN };
 /* The name of an entry, borrowed from it; "" when it has none. */
 const char *ck_entry_name(const json_t *entry);
 
+/* The first entry NAME, borrowed from INDEX; NULL when there is none. */
+const json_t *ck_entries_find(const json_t *index, const char *name);
+
 /* "sha256-<hex>": the name of the index that lists what refers to the manifest DIGEST. */
 void ck_referrers_name(char out[CK_REFERRERS_NAME], const uint8_t digest[CK_SHA256_LEN]);
 bool ck_referrers_named(const char *name);
+
+/* Whether an entry is something that refers to an image, or the list of such. */
+bool ck_entry_is_referrer(const json_t *entry);
 
 /* Whether NAME is one that others will read, too. Errors: -EINVAL. */
 CK_MUST_CHECK int ck_entry_name_check(const char *name, struct ck_err *err);

@@ -47,7 +47,7 @@ static int read_file(const struct ck_layout *l, const char *path, size_t max, st
 
 	if (fd < 0)
 		return fd;
-	out->max = out->len + max;
+	out->max = max;
 	return ck_fd_read(out, fd, path, err);
 }
 
@@ -131,18 +131,25 @@ int ck_layout_whole(const struct ck_layout *l, const struct ck_descriptor *d, si
 	char path[PATH_LEN];
 	uint8_t digest[CK_SHA256_LEN];
 	size_t at = out->len;
+	struct stat st;
 
 	if (d->size > max)
 		return ck_fail(err, -EFBIG, "its %" PRIu64 " bytes are more than the %zu allowed",
 			       d->size, max);
 	blob_path(path, l, d->digest);
-	int rc = read_file(l, path, max, out, err);
+	CK_AUTO(ck_closep) int fd = open_file(l, path, err);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return ck_fail(err, -errno, "cannot open %s: %s", path, strerror(errno));
+	if ((uint64_t)st.st_size != d->size)
+		return ck_fail(err, -EBADMSG,
+			       "its size is %jd bytes, but its descriptor says %" PRIu64,
+			       (intmax_t)st.st_size, d->size);
+	out->max = at + (d->size ? (size_t)d->size : 1);
+	int rc = ck_fd_read(out, fd, path, err);
 	if (rc < 0)
 		return rc;
-	if (out->len - at != d->size)
-		return ck_fail(err, -EBADMSG,
-			       "its size is %zu bytes, but its descriptor says %" PRIu64,
-			       out->len - at, d->size);
 	ck_sha256(digest, ck_buf_str(out) + at, out->len - at);
 	if (memcmp(digest, d->digest, sizeof digest) != 0)
 		return ck_fail(err, -EBADMSG, "its bytes do not have that digest: it is damaged");

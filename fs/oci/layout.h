@@ -33,7 +33,7 @@ CK_MUST_CHECK int ck_layout_version(const struct ck_layout *l, struct ck_err *er
 const char *ck_layout_root_name(const struct ck_layout *l);
 CK_MUST_CHECK int ck_layout_root(const struct ck_layout *l, struct ck_buf *out, struct ck_err *err);
 
-/* Appends the document D names to OUT, whose max becomes what that allows. Errors: errnos,
+/* Appends the document D names to OUT, whose max becomes what that needs. Errors: errnos,
  * -EBADMSG (size or digest differ), -EFBIG. */
 CK_MUST_CHECK int ck_layout_doc(const struct ck_layout *l, const struct ck_descriptor *d,
 				struct ck_buf *out, struct ck_err *err);

@@ -38,7 +38,7 @@ int ck_new_blob_write(struct ck_new_blob *b, const void *p, size_t nbytes, struc
 		return ck_fail(err, -EFBIG, "a blob grows too large");
 	int rc = ck_fd_write(b->file.fd, p, nbytes, "a blob", err);
 	if (rc < 0)
-		return rc;
+		return ck_wrap(err, "%s", b->store->dir.path);
 	if (!EVP_DigestUpdate(b->hash, p, nbytes))
 		return ck_fail(err, -EIO, "cannot hash a blob");
 	b->size += nbytes;
@@ -58,7 +58,8 @@ static int finish_hash(struct ck_new_blob *b, uint8_t digest[CK_SHA256_LEN], str
 static int hand_over(struct ck_new_blob *b, const uint8_t digest[CK_SHA256_LEN], struct ck_err *err)
 {
 	if (fsync(b->file.fd) < 0)
-		return ck_fail(err, -errno, "cannot write a blob: %s", strerror(errno));
+		return ck_fail(err, -errno, "%s: cannot write a blob: %s", b->store->dir.path,
+			       strerror(errno));
 	return ck_blobstore_add(b->store, &b->file, digest, b->size, err);
 }
 

@@ -72,7 +72,7 @@ int ck_image_writer_copy(struct ck_image_writer *w, struct ck_reader *from,
 	int rc = ck_blobstore_copy(w->store, from, digest, progress, ctx, err);
 
 	ck_digest_str(text, digest);
-	return rc < 0 ? ck_wrap(err, "cannot copy blob %s", text) : 0;
+	return rc < 0 ? ck_wrap(err, "cannot write image %s: blob %s", w->text, text) : 0;
 }
 
 /* What a commit makes visible. */
