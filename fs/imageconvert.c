@@ -13,7 +13,7 @@
 #include "tar/convert.h"
 
 /* What is known of a layer's successor. */
-struct new_layer {
+struct successor {
 	json_t *annotations; /* owned */
 	char media_type[CK_MEDIA_MAX + 1];
 	struct ck_layer_key *key; /* of the new blob, in secret memory; NULL: plain or passed */
@@ -25,7 +25,7 @@ struct work {
 	const struct ck_image_conversion *how;
 	struct ck_image_writer *writer;
 	struct ck_pool *pool;
-	struct new_layer *layers;
+	struct successor *layers;
 	uint64_t before, total; /* blob bytes, for the progress */
 };
 
@@ -107,7 +107,7 @@ static struct ck_layer_key *key_new(enum ck_layer_cipher cipher)
 /* Wraps the key of a layer that is to be encrypted; its blob comes later. */
 static int wrap_new(struct work *w, size_t idx, struct ck_err *err)
 {
-	struct new_layer *n = &w->layers[idx];
+	struct successor *n = &w->layers[idx];
 	CK_SECRET opts = { 0 };
 
 	n->key = key_new(w->how->cipher);
@@ -131,17 +131,31 @@ static int wrap_more(struct work *w, size_t idx, struct ck_err *err)
 		   : ck_recipients_wrap(w->how->recipients, &opts, w->layers[idx].annotations, err);
 }
 
+/* By hand: jansson's own copy loses members where memory runs out, and does not say so. */
+static int copy_annotations(json_t **out, const json_t *from, struct ck_err *err)
+{
+	const char *key;
+	json_t *v;
+
+	*out = json_object();
+	json_object_foreach ((json_t *)(uintptr_t)from, key, v)
+		if (!*out || json_object_set(*out, key, v) < 0)
+			return ck_nomem(err, "converting a layer");
+	return *out ? 0 : ck_nomem(err, "converting a layer");
+}
+
 /* Everything that asks somebody for a key, before there is work to lose. */
 static int prepare(struct work *w, size_t idx, struct ck_err *err)
 {
-	struct new_layer *n = &w->layers[idx];
+	struct successor *n = &w->layers[idx];
 	const struct ck_image_layer *l = &w->image->layers[idx];
 	const char *zstd = w->how->recompress ? "zstd" : NULL;
+	char type[CK_MEDIA_MAX + 1] = "";
 	int rc = 0;
 
-	n->annotations = l->annotations ? json_deep_copy(l->annotations) : json_object();
-	if (!n->annotations)
-		return ck_nomem(err, "converting a layer");
+	rc = copy_annotations(&n->annotations, l->annotations, err);
+	if (rc < 0)
+		return rc;
 	snprintf(n->media_type, sizeof n->media_type, "%s", l->media_type);
 	switch (n->out->fate) {
 	case CK_LAYER_ENCRYPTED:
@@ -154,12 +168,12 @@ static int prepare(struct work *w, size_t idx, struct ck_err *err)
 		return ck_media_layer(n->media_type, sizeof n->media_type, l->media_type, NULL,
 				      err);
 	case CK_LAYER_PASSED:
-		/* A docker image becomes an OCI one; a blob's type may say so, unless it is bound
-		 * to what it says. */
-		if (l->encrypted)
-			return 0;
-		return ck_media_layer(n->media_type, sizeof n->media_type, l->media_type, NULL,
-				      err);
+		/* A docker image becomes an OCI one, and so its plain layers; what is of no known
+		 * type, or is bound to it, stays. */
+		if (!l->encrypted &&
+		    ck_media_layer(type, sizeof type, l->media_type, NULL, NULL) == 0)
+			memcpy(n->media_type, type, sizeof type);
+		return 0;
 	}
 	return rc;
 }
@@ -180,7 +194,7 @@ static int to_new_blob(void *ctx, const void *p, size_t nbytes, struct ck_err *e
 }
 
 /* What readers of a new encrypted blob must know that was not known before it was made. */
-static int annotate(struct new_layer *n, const struct ck_converted *made, struct ck_err *err)
+static int annotate(struct successor *n, const struct ck_converted *made, struct ck_err *err)
 {
 	memcpy(n->key->hmac, made->hmac, sizeof n->key->hmac);
 	int rc = ck_newopts_public(n->annotations, n->key, err);
@@ -216,7 +230,7 @@ static int write_blob(struct work *w, const struct ck_layerspec *from, struct ck
 
 static int make_anew(struct work *w, size_t idx, struct ck_reader *blob, struct ck_err *err)
 {
-	struct new_layer *n = &w->layers[idx];
+	struct successor *n = &w->layers[idx];
 	CK_LAYERSPEC from = { 0 };
 	struct ck_converted made = { 0 };
 	struct ck_conversion how = { .media_type = n->media_type, .pool = w->pool };
@@ -277,14 +291,14 @@ static int commit(struct work *w, char manifest_digest[CK_DIGEST_STR], struct ck
 	CK_BUF manifest = { 0 };
 	uint8_t digest[CK_SHA256_LEN];
 	size_t n = w->image->n_layers;
-	CK_AUTO(ck_freep) struct ck_rewrite_layer *layers = calloc(n ? n : 1, sizeof *layers);
+	CK_AUTO(ck_freep) struct ck_new_layer *layers = calloc(n ? n : 1, sizeof *layers);
 
 	if (!layers)
 		return ck_nomem(err, "writing a manifest");
 	for (size_t i = 0; i < n; i++) {
-		layers[i] = (struct ck_rewrite_layer){ .media_type = w->layers[i].media_type,
-						       .size = w->layers[i].out->size,
-						       .annotations = w->layers[i].annotations };
+		layers[i] = (struct ck_new_layer){ .media_type = w->layers[i].media_type,
+						   .size = w->layers[i].out->size,
+						   .annotations = w->layers[i].annotations };
 		int rc = ck_digest_parse(layers[i].digest, w->layers[i].out->digest, err);
 		if (rc < 0)
 			return rc;

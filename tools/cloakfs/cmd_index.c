@@ -10,14 +10,14 @@
 
 /* Sealed indexes as the passes make them: a store that only takes. */
 struct harvest {
-	struct ck_index_blob *blobs; /* owned, their bytes too */
+	struct ck_index_blob *blobs; /* owned, what they point to as well */
 	size_t n, cap;
 };
 
 static void harvest_free(struct harvest *h)
 {
-	for (size_t i = 0; i < h->n; i++)
-		free((void *)(uintptr_t)h->blobs[i].p);
+	for (size_t i = 0; i < h->n; i++) /* the digest stands before the bytes */
+		free((void *)(uintptr_t)h->blobs[i].layer_digest);
 	free(h->blobs);
 }
 
@@ -30,15 +30,17 @@ static int none(void *ctx, const char *digest, struct ck_buf *out, struct ck_err
 static int take(void *ctx, const char *digest, const void *p, size_t nbytes, struct ck_err *err)
 {
 	struct harvest *h = ctx;
-	uint8_t *own = h->n < h->cap ? malloc(nbytes) : NULL;
+	CK_AUTO(ck_freep) uint8_t *own = h->n < h->cap ? malloc(CK_SHA256_LEN + nbytes) : NULL;
 
 	if (!own)
 		return ck_nomem(err, "keeping a layer's index");
-	memcpy(own, p, nbytes);
-	struct ck_index_blob *b = &h->blobs[h->n++];
-	b->p = own;
-	b->nbytes = nbytes;
-	return ck_digest_parse(b->layer_digest, digest, err);
+	int rc = ck_digest_parse(own, digest, err);
+	if (rc < 0)
+		return rc;
+	memcpy(own + CK_SHA256_LEN, p, nbytes);
+	h->blobs[h->n++] = (struct ck_index_blob){ own, own + CK_SHA256_LEN, nbytes };
+	own = NULL;
+	return 0;
 }
 
 static int tell(const struct harvest *h, const char *dir, const uint8_t manifest[32],
@@ -73,7 +75,9 @@ static int make(struct ck_session *s, const char *dir, struct harvest *h, struct
 {
 	CK_AUTO(ck_stack_closep) struct ck_stack *stack = NULL;
 	const struct ck_index_store store = { .load = none, .save = take, .ctx = h };
-	uint8_t manifest[32];
+	struct ck_descriptor subject = { .media_type = s->image->manifest_type,
+					 .size = s->image->manifest_len };
+	uint8_t manifest[CK_SHA256_LEN];
 	int rc = check_image(s->image, err);
 
 	h->cap = s->image->n_layers;
@@ -88,7 +92,10 @@ static int make(struct ck_session *s, const char *dir, struct harvest *h, struct
 		return ck_fail(err, -EINVAL,
 			       "every encrypted layer of the image holds its own index already");
 	if (rc == 0)
-		rc = ck_artifact_write(dir, s->image, h->blobs, h->n, manifest, err);
+		rc = ck_digest_parse(subject.digest, s->image->manifest_digest, err);
+	memcpy(subject.digest_str, s->image->manifest_digest, sizeof subject.digest_str);
+	if (rc == 0)
+		rc = ck_artifact_write(dir, &subject, h->blobs, h->n, manifest, err);
 	return rc < 0 ? rc : tell(h, dir, manifest, err);
 }
 
