@@ -7,10 +7,6 @@
 #include "base/secret.h"
 #include "tar/indexfile.h"
 
-/* What is read of the end at first where nobody says how much is needed: the seek table and
- * index of a layer of some thousand files. */
-enum { TAIL = 256 << 10 };
-
 int ck_embedded_write(struct ck_buf *out, const struct ck_pass_result *what,
 		      const uint8_t diff_id[32], const struct ck_seek_frame *frames, size_t n,
 		      uint64_t *index_len, struct ck_err *err)
@@ -137,7 +133,8 @@ static int open_index(struct ck_pass_result *out, const struct tail *t, uint64_t
 int ck_embedded_read(struct ck_pass_result *out, struct ck_reader *plain, uint64_t hint_off,
 		     const uint8_t diff_id[32], struct ck_err *err)
 {
-	uint64_t n = ck_reader_len(plain), off = 0, first = n < TAIL ? 0 : n - TAIL;
+	uint64_t n = ck_reader_len(plain), off = 0;
+	uint64_t first = n < CK_SEEKTABLE_FOOTER ? 0 : n - CK_SEEKTABLE_FOOTER;
 	CK_AUTO(tail_free) struct tail t = { plain, n, n, { .max = CK_INDEXFILE_MAX } };
 	size_t len = 0;
 

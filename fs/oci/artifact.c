@@ -228,7 +228,7 @@ int ck_artifact_write(const char *dir, const struct ck_descriptor *subject,
 
 	if (n == 0 || n > CK_MANIFEST_MAX_LAYERS)
 		return ck_fail(err, -EINVAL, "an artifact of %zu indexes", n);
-	int rc = ck_blobstore_open(&store, CK_TRANSPORT_OCI, dir, false, err);
+	int rc = ck_blobstore_open(&store, CK_TRANSPORT_OCI, dir, true, err);
 	if (rc == 0) {
 		a.store = store;
 		ck_referrers_name(a.name, subject->digest);

@@ -11,11 +11,12 @@ encrypt "$WORK/plain" "$WORK/enc" --dest-oci-accept-uncompressed-layers --encryp
 IMAGE=oci:$WORK/enc:latest
 MANIFEST=$(jq -r '.manifests[0].digest' "$WORK/enc/index.json")
 
-# bytes_read COMMAND...: of the layers' blobs, by pread.
+# bytes_read COMMAND...: of blobs, at random, which is how layers are read.
 bytes_read() {
-	strace -f -e trace=pread64 -e signal=none -o "$WORK/trace" "$@" >"$WORK/out" 2>"$LOG" || cat "$LOG" >&2
-	awk '/pread64\(/ && / = [0-9]+$/ { n += $NF } END { print n + 0 }' "$WORK/trace"
+	$PRIVATE strace -f -y -e trace=pread64 -e signal=none -o "$WORK/trace" "$@" >"$WORK/out" 2>"$WORK/err" || cat "$WORK/err" >&2
+	awk '/pread64\(.*blobs\/sha256\// && / = [0-9]+$/ { n += $NF } END { print n + 0 }' "$WORK/trace"
 }
+PRIVATE=
 total=$(jq '[.layers[].size] | add' "$(layout_manifest "$WORK/enc")")
 cp -r "$WORK/enc" "$WORK/bare"
 
@@ -72,7 +73,7 @@ for how in flipped cut gone exchanged; do
 	n=$(bytes_read "$CLOAKFS" ls "oci:$WORK/bad:latest" /app)
 	ok "a $how index costs a pass of that layer" test "$n" -ge "$(jq '.layers[0].size' "$(layout_manifest "$WORK/bad")")"
 	matches 'weights.bin' "$(cat "$WORK/out")" "and nothing else"
-	matches 'layer 0 .*index' "$(cat "$LOG")" "and is said"
+	matches 'layer 0 .*index' "$(cat "$WORK/err")" "and is said"
 done
 echo '{' >"$artifact"
 ok "an artifact that is no JSON is passed over" "$CLOAKFS" ls "$IMAGE" /app
@@ -90,7 +91,7 @@ fails_with 'holds its own index' "a sealed image" "$CLOAKFS" index "oci:$WORK/se
 "$CLOAKFS" encrypt --compress keep --key "provider:attestation-agent:aasp:$KID" "oci:$WORK/plain:latest" "oci:$WORK/kept:latest" >"$LOG" 2>&1
 ok "sealed bytes as they were have none" "$CLOAKFS" index "oci:$WORK/kept:latest"
 n=$(bytes_read "$CLOAKFS" ls "oci:$WORK/kept:latest" /app)
-ok "and mount by the artifact" test "$n" -lt 1000
+ok "and mount by the artifact" test "$n" -lt 200000
 
 # ---- the default cache ----
 config_edit 'del(.cache_dir)'
@@ -100,14 +101,15 @@ in_private() { # a mount namespace with a /var/cache of its own
 mkdir -p "$WORK/var-cache"
 ok "by default root's indexes are kept in /var/cache/cloakfs" in_private "$CLOAKFS" ls "oci:$WORK/bare:latest" /app
 is 3 "$(find "$WORK/var-cache/cloakfs" -name '*.index' | wc -l)" "one for each layer"
-is 0 "$(bytes_read in_private "$CLOAKFS" ls "oci:$WORK/bare:latest" /app)" "and serve the next time"
+PRIVATE=in_private
+is 0 "$(bytes_read "$CLOAKFS" ls "oci:$WORK/bare:latest" /app)" "and serve the next time"
 is 700 "$(stat -c %a "$WORK/var-cache/cloakfs")" "nobody else reads them"
 umask 022
 mount --bind "$WORK/var-cache" "$WORK/var-cache" && mount -o remount,bind,ro "$WORK/var-cache"
 rm -rf "$WORK/var-cache/cloakfs" 2>"$LOG"
 ok "a cache that cannot be written" in_private "$CLOAKFS" cat "oci:$WORK/bare:latest" /app/config
 umount "$WORK/var-cache"
-n=$(bytes_read in_private "$CLOAKFS" ls --cache-dir none "oci:$WORK/bare:latest" /app)
+n=$(bytes_read "$CLOAKFS" ls --cache-dir none "oci:$WORK/bare:latest" /app)
 ok "--cache-dir none uses none" test "$n" -ge "$total"
 
 finish
