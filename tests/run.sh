@@ -19,7 +19,7 @@ LOGS=$PWD/build/test-logs
 FUZZ_RUNS=${FUZZ_RUNS:-20000}
 FUZZ_SEED=${FUZZ_SEED:-1}
 # Parsers and keepers of secrets that make no RSA keys, which takes minutes there.
-VALGRIND="test_base test_config test_envelope test_privopts test_cmdcall test_image test_stack test_cipher test_chunked test_tarscan test_unitcache"
+VALGRIND="test_base test_config test_envelope test_privopts test_cmdcall test_image test_stack test_cipher test_chunked test_tarscan test_unitcache test_rewrite"
 E2E_ASAN="negative"
 FILTERS=("$@")
 

@@ -359,6 +359,31 @@ static void refuses_hostile_artifacts(void **state)
 	}
 }
 
+static void bounds_the_number_of_indexes(void **state)
+{
+	struct fixture *f = *state;
+	struct ck_artifact *a = NULL;
+	struct ck_err err = { 0 };
+	CK_BUF text = { 0 };
+
+	assert_int_equal(ck_buf_addf(&text, NULL,
+				     HEAD OURS "\"subject\":{\"mediaType\":\"" TMP_MANIFEST
+					       "\",\"digest\":\"%s\",\"size\":543},\"layers\":[0",
+				     f->subject.digest_str),
+			 0);
+	for (int i = 0; i < 4096; i++)
+		assert_int_equal(ck_buf_adds(&text, ",0", NULL), 0);
+	assert_int_equal(ck_buf_adds(&text, "]}", NULL), 0);
+	struct tmpblob m = tmplayout_blob(&f->t, text.data, text.len);
+	set_referrers(
+	    f, TMP_INDEX,
+	    tmplayout_fmt("{\"schemaVersion\":2,\"manifests\":[{%s,\"artifactType\":\"" TYPE
+			  "\"}]}",
+			  tmplayout_descriptor(TMP_MANIFEST, &m)));
+	assert_fails(ck_artifact_open(&a, f->t.dir, f->subject.digest_str, &err), -EBADMSG, &err,
+		     "4097 layers, more than the 4096 allowed");
+}
+
 /* Lists of referrers that are none, and what is found there. */
 static void refuses_hostile_lists(void **state)
 {
@@ -613,6 +638,7 @@ int main(void)
 		IN_LAYOUT(keeps_what_else_refers),
 		IN_LAYOUT(refuses_to_write),
 		IN_LAYOUT(refuses_hostile_artifacts),
+		IN_LAYOUT(bounds_the_number_of_indexes),
 		IN_LAYOUT(refuses_hostile_lists),
 		IN_LAYOUT(checks_what_it_loads),
 		IN_LAYOUT(leaves_the_image_where_it_was),

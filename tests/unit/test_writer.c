@@ -365,8 +365,10 @@ static void refuses_references(void **state)
 		{ "oci", "/missing/parent", -ENOENT, "cannot make directory" },
 		{ "oci", "/x", -ENOENT, "cannot make directory" },
 	};
-	static const char *const good[] = { ":a--b", ":docker.io/library/x:1.2", ":a@b+c_d-e",
-					    ":sha256-12" };
+	static const char *const good[] = {
+		":a--b",      ":docker.io/library/x:1.2", ":a@b+c_d-e",
+		":sha256-12", ":sha256-" HEX64 "x",	  ":sha256-" HEX64 "0"
+	};
 	const struct tmplayout *t = *state;
 
 	for (size_t i = 0; i < N_OF(rows); i++) {
@@ -419,17 +421,19 @@ static void follows_no_links(void **state)
 {
 	const struct tmplayout *t = *state;
 	const char *digest = write_image(t, "oci", ":x", 1, 1);
-	char outside[128];
+	char outside[128], precious[396] = "";
 
 	snprintf(outside, sizeof outside, "%s/outside", t->dir);
-	tmplayout_file(t, "outside/file", "precious", 8);
+	/* As long as the blob that is to be replaced. */
+	memset(precious, 'p', sizeof precious - 1);
+	tmplayout_file(t, "outside/file", precious, sizeof precious - 1);
 	/* A blob that leads elsewhere is not the blob, and is replaced. */
 	const char *blob = path_of(t, tmplayout_fmt("/blobs/sha256/%s", digest + 7));
 	assert_int_equal(unlink(blob), 0);
 	assert_int_equal(symlink(tmplayout_fmt("%s/file", outside), blob), 0);
 	write_image(t, "oci", ":x", 1, 1);
 	expect_image(t, "oci", ":x", 1, 1);
-	assert_string_equal(text_of(t, "/../outside/file"), "precious");
+	assert_string_equal(text_of(t, "/../outside/file"), precious);
 	/* index.json, blobs and blobs/sha256 that do are refused. */
 	static const char *const names[] = { "/index.json", "/blobs/sha256", "/blobs" };
 	for (size_t i = 0; i < N_OF(names); i++) {
@@ -459,8 +463,24 @@ static void replaces_a_damaged_blob(void **state)
 	assert_int_equal(truncate(blob, 20), 0);
 	write_image(t, "oci", ":x", 1, 1);
 	expect_image(t, "oci", ":x", 1, 1);
-	/* What cannot be replaced is an error, and changes nothing. */
+	/* What cannot be replaced is an error, and changes nothing but what was damaged. */
+	char layer[64];
+	uint8_t raw[32];
+	mkimage_layer(layer, 1, 0);
+	ck_sha256(raw, layer, strlen(layer));
+	char hex[65];
+	ck_hex(hex, raw, 32);
+	CK_BUF whole = { 0 }, again = { 0 };
 	assert_int_equal(unlink(blob), 0);
+	mkimage_list(&whole, t->dir);
+	assert_int_equal(truncate(path_of(t, tmplayout_fmt("/blobs/sha256/%s", hex)), 3), 0);
+	assert_int_equal(mkdir(blob, 0700), 0);
+	struct ck_err damaged = { 0 };
+	assert_fails(mkimage_write(at(t, "oci", ":x"), 1, 1, raw, &damaged), -EISDIR, &damaged,
+		     "Is a directory");
+	assert_int_equal(rmdir(blob), 0);
+	mkimage_list(&again, t->dir);
+	assert_string_equal(ck_buf_str(&whole), ck_buf_str(&again));
 	assert_int_equal(mkdir(blob, 0700), 0);
 	CK_BUF before = { 0 }, after = { 0 };
 	struct ck_err err = { 0 };
@@ -507,21 +527,33 @@ static void notices_a_blob_that_went(void **state)
 	CK_AUTO(ck_reader_closep) struct ck_reader *r = NULL;
 	CK_BUF manifest = { 0 };
 	struct ck_err err = { 0 };
-	uint8_t digest[32];
+	uint8_t digest[32], r_digest[32];
 	char layer[64], hex[65];
 
 	write_image(t, "oci", ":x", 1, 1);
 	mkimage_layer(layer, 1, 0);
-	ck_sha256(digest, layer, strlen(layer));
-	ck_hex(hex, digest, 32);
+	ck_sha256(r_digest, layer, strlen(layer));
+	ck_hex(hex, r_digest, 32);
 	assert_works(ck_image_writer_open(&w, at(t, "oci", ":y"), &err), &err);
 	assert_works(ck_reader_open_mem(&r, layer, strlen(layer), &err), &err);
-	assert_works(ck_image_writer_copy(w, r, digest, NULL, NULL, &err), &err);
+	assert_works(ck_image_writer_copy(w, r, r_digest, NULL, NULL, &err), &err);
 	assert_works(mkimage_blobs(w, 2, 1, &manifest, &err), &err);
 	assert_int_equal(unlink(path_of(t, tmplayout_fmt("/blobs/sha256/%s", hex))), 0);
 	assert_fails(ck_image_writer_commit(w, manifest.data, manifest.len, TMP_MANIFEST, NULL,
 					    digest, &err),
 		     -ENOENT, &err, "has been removed meanwhile");
+	ck_image_writer_close(ck_take(w));
+	/* Not so when we have written it, too. */
+	write_image(t, "oci", ":x", 1, 1);
+	ck_buf_free(&manifest);
+	assert_works(ck_image_writer_open(&w, at(t, "oci", ":y"), &err), &err);
+	assert_works(ck_image_writer_copy(w, r, r_digest, NULL, NULL, &err), &err);
+	assert_works(mkimage_blobs(w, 1, 1, &manifest, &err), &err);
+	assert_int_equal(unlink(path_of(t, tmplayout_fmt("/blobs/sha256/%s", hex))), 0);
+	assert_works(ck_image_writer_commit(w, manifest.data, manifest.len, TMP_MANIFEST, NULL,
+					    digest, &err),
+		     &err);
+	expect_image(t, "oci", ":y", 1, 1);
 }
 
 static void bounds_what_it_writes(void **state)
@@ -609,8 +641,17 @@ static void writes_a_dir_alone(void **state)
 	assert_works(ck_image_writer_open(&first, at(t, "dir", ""), &err), &err);
 	assert_fails(ck_image_writer_open(&second, at(t, "dir", ""), &err), -EBUSY, &err,
 		     "another process is writing into it");
+	/* Who knows nothing of locks may come first all the same. */
+	CK_BUF manifest = { 0 };
+	uint8_t digest[32];
+	assert_works(mkimage_blobs(first, 1, 1, &manifest, &err), &err);
+	tmplayout_file(t, "l/manifest.json", "{}", 2);
+	assert_fails(ck_image_writer_commit(first, manifest.data, manifest.len, TMP_MANIFEST, NULL,
+					    digest, &err),
+		     -EEXIST, &err, "it holds an image by now");
 	ck_image_writer_close(first);
-	assert_int_equal(access(path_of(t, ""), F_OK), -1);
+	assert_string_equal(text_of(t, "/manifest.json"), "{}");
+	assert_int_equal(unlink(path_of(t, "/manifest.json")), 0);
 	write_image(t, "dir", "", 1, 1);
 	expect_image(t, "dir", "", 1, 1);
 }

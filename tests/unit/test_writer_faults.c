@@ -25,6 +25,7 @@ static struct {
 	int code;	    /* errno that it fails with */
 	bool no_tmpfile;    /* the filesystem has no O_TMPFILE */
 	bool no_proc;	    /* no linkat by AT_EMPTY_PATH: /proc is needed */
+	const char *remove; /* a layout whose directories another writer is taking away */
 	bool locked;	    /* somebody holds the layout's lock for good */
 	int last;	    /* which call was the last */
 	struct ck_buf *log; /* of what changes the disk; NULL: none */
@@ -123,6 +124,14 @@ int renameat(int from, const char *old, int to, const char *new)
 
 int flock(int fd, int op)
 {
+	/* Once, while its directories are open but not locked yet. */
+	if (fault.remove && (op & LOCK_SH)) {
+		const char *dir = fault.remove;
+		fault.remove = NULL;
+		assert_int_equal(rmdir(tmplayout_fmt("%s/blobs/sha256", dir)), 0);
+		assert_int_equal(rmdir(tmplayout_fmt("%s/blobs", dir)), 0);
+		(void)rmdir(dir);
+	}
 	if (fault.locked && (op & LOCK_EX)) {
 		errno = EWOULDBLOCK;
 		return -1;
@@ -361,6 +370,26 @@ static void waits_for_the_lock_a_minute(void **state)
 	assert_works(mkimage_write(ref_of(t, &ways[1]), 2, 2, digest, &err), &err);
 }
 
+static void starts_again_when_others_clear_up(void **state)
+{
+	const struct tmplayout *t = *state;
+	struct ck_err err = { 0 };
+	uint8_t digest[32];
+
+	for (int there = 0; there < 2; there++) {
+		if (there) {
+			tmplayout_file(t, "l/oci-layout", "{\"imageLayoutVersion\":\"1.0.0\"}", 30);
+			tmplayout_file(t, "l/index.json", "{\"schemaVersion\":2,\"manifests\":[]}",
+				       34);
+		}
+		fault.remove = dir_of(t);
+		assert_works(mkimage_write(ref_of(t, &ways[0]), 2, 2, digest, &err), &err);
+		assert_null(fault.remove);
+		assert_true(opens(t, &ways[0], 2, 2));
+		clear(t);
+	}
+}
+
 /* What is on the disk must never lead to what is not yet. */
 static void writes_to_the_disk_in_order(void **state)
 {
@@ -404,6 +433,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		IN_DIR(each_call_may_fail),
 		IN_DIR(may_be_killed_at_any_call),
+		IN_DIR(starts_again_when_others_clear_up),
 		IN_DIR(writes_to_the_disk_in_order),
 		IN_DIR(waits_for_the_lock_a_minute),
 	};
