@@ -22,7 +22,8 @@ struct ck_index_blob {
 
 /*
  * Adds BLOBS[0..N), at least one, to the oci layout DIR for the image whose manifest SUBJECT
- * describes, as fs/oci/writer.h adds an image: whole or not at all. An older artifact of
+ * describes, as fs/oci/writer.h adds an image: DIR is made where it is missing, and it is
+ * whole or not at all. An older artifact of
  * ours makes way for it (its blobs stay, until somebody collects what nothing leads to);
  * what else refers to the image stays. Of several indexes of one layer the first is taken.
  * Errors: -EINVAL (N), -EFBIG, -EBADMSG (the list of referrers that is there is damaged),
