@@ -138,7 +138,7 @@ static void test_as_sealed(void **state)
 	mk_sealed_free(&f);
 }
 
-/* Every byte flipped, every cut, of a layer that is one chunk: none of it opens. */
+/* Every byte flipped, and cuts, of a layer that is one chunk: none of it opens. */
 static void test_small_layer(void **state)
 {
 	struct mk_sealed f;
@@ -154,7 +154,7 @@ static void test_small_layer(void **state)
 			     i < CK_CHUNKED_HEADER ? "commitment" : "chunk 0 is not authentic");
 		f.blob.data[i] ^= (uint8_t)(1 << i % 8);
 	}
-	for (f.blob.len = 0; f.blob.len < len; f.blob.len++) {
+	for (f.blob.len = 0; f.blob.len < len; f.blob.len += f.blob.len < 80 ? 1 : 11) {
 		mk_redigest(&f);
 		assert_fails(try_layer(&f, 500, &t, &err), -EBADMSG, &err,
 			     f.blob.len < CK_CHUNKED_HEADER + CK_CHUNK_TAG ? "truncated"
@@ -453,6 +453,125 @@ static void test_cut_at_index(void **state)
 	mk_sealed_free(&f);
 }
 
+/* Puts the blob of FROM in the place of F's. */
+static void take_blob(struct mk_sealed *f, const struct ck_buf *from)
+{
+	struct ck_err err = { 0 };
+
+	f->blob.len = 0;
+	assert_works(ck_buf_add(&f->blob, from->data, from->len, &err), &err);
+	mk_redigest(f);
+}
+
+/* A blob that is sealed well, but as something else. */
+static void test_foreign(void **state)
+{
+	struct mk_sealed f, g;
+	struct tally t = { 0 };
+	struct ck_err err = { 0 };
+	struct ck_pass_result what;
+	CK_BUF index = { 0 }, own = { 0 };
+	(void)state;
+	make_small(&f, 8);
+	make_small(&g, 9); /* another image, by chance under the same key */
+	assert_works(ck_buf_add(&own, f.blob.data, f.blob.len, &err), &err);
+	take_blob(&f, &g.blob);
+	assert_fails(try_layer(&f, 500, &t, &err), -EBADMSG, &err, "diff_id check");
+	g.key.symkey[31] ^= 1; /* under another one */
+	mk_reseal(&g, "", 0);
+	take_blob(&f, &g.blob);
+	assert_fails(try_layer(&f, 500, &t, &err), -EBADMSG, &err, "commitment");
+	take_blob(&f, &own);
+	f.spec.media_type = "application/vnd.oci.image.layer.v1.tar+gzip";
+	assert_fails(try_layer(&f, 500, &t, &err), -EBADMSG, &err, "commitment");
+	f.spec.media_type = "";
+	assert_fails(try_layer(&f, 500, &t, &err), -EBADMSG, &err, "commitment");
+	f.spec.media_type = NULL;
+	assert_fails(try_layer(&f, 500, &t, &err), -EINVAL, &err, "media type");
+	f.spec.media_type = MK_ZSTD_TYPE;
+	assert_works(try_layer(&f, 500, &t, &err), &err);
+	/* The layer's own index, as one keeps it. */
+	mk_index_of(&what, &f);
+	assert_works(ck_sealed_write(&index, &what, &f.spec, f.blob.len, &err), &err);
+	ck_pass_result_free(&what);
+	take_blob(&f, &index);
+	assert_fails(try_layer(&f, 500, &t, &err), -EBADMSG, &err, "commitment");
+	mk_sealed_free(&f);
+	mk_sealed_free(&g);
+}
+
+/* Salts and commitments of two messages under one key, and their chunks, in all mixtures. */
+static void test_mixed(void **state)
+{
+	struct mk_sealed f;
+	struct ck_err err = { 0 };
+	CK_BUF plain = { 0 }, one = { 0 }, other = { 0 };
+	(void)state;
+	make_bytes(&f, &plain, CK_CHUNK + 77);
+	assert_works(ck_buf_add(&one, f.blob.data, f.blob.len, &err), &err);
+	mk_reseal(&f, plain.data, plain.len); /* the same message, sealed again */
+	assert_works(ck_buf_add(&other, f.blob.data, f.blob.len, &err), &err);
+	static const size_t ends[] = { 0, CK_CHUNKED_SALT, CK_CHUNKED_HEADER,
+				       CK_CHUNKED_HEADER + CK_CHUNK_SEALED, SIZE_MAX };
+	for (unsigned mix = 0; mix < 16; mix++) {
+		struct tally t = { 0 };
+		for (size_t part = 0; part < 4; part++)
+			for (size_t i = ends[part]; i < ends[part + 1] && i < one.len; i++)
+				f.blob.data[i] = mix >> part & 1 ? one.data[i] : other.data[i];
+		int rc = try_reader(&f, &plain, &t, &err);
+		unsigned header = mix & 3, chunks = mix >> 2;
+		if (header == 1 || header == 2)
+			assert_fails(rc, -EBADMSG, &err, "commitment");
+		else /* as many chunks come out as are of the header's message */
+			assert_int_equal(t.good_reads, (chunks & 1) == (header & 1)
+							   ? 1 + (chunks >> 1 == (header & 1))
+							   : chunks >> 1 == (header & 1));
+	}
+	mk_sealed_free(&f);
+}
+
+/* A blob that is said to be far longer than it is: zeros come behind. */
+struct longer {
+	const struct ck_buf *blob;
+};
+
+static ssize_t longer_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
+{
+	const struct ck_buf *b = ((const struct longer *)ctx)->blob;
+	size_t n = off < b->len ? b->len - (size_t)off : 0;
+
+	(void)err;
+	memset(buf, 0, nbytes);
+	memcpy(buf, b->data + (n ? off : 0), n < nbytes ? n : nbytes);
+	return (ssize_t)nbytes;
+}
+
+static void test_length(void **state)
+{
+	static const struct ck_reader_ops ops = { longer_pread, NULL };
+	static const uint64_t lens[] = { (uint64_t)1 << 31, (uint64_t)1 << 32, (uint64_t)1 << 52,
+					 (uint64_t)1 << 54, (uint64_t)1 << 62, INT64_MAX };
+	struct mk_sealed f;
+	struct ck_err err = { 0 };
+	(void)state;
+	make_lazy(&f, 10);
+	for (size_t i = 0; i < N_OF(lens) * 17; i++) {
+		/* Near it, all that can be told by the remainder of a chunk. */
+		uint64_t len = lens[i / 17] - i % 17 * 1021;
+		for (int hint = 0; hint < 2; hint++) {
+			struct longer longer = { &f.blob };
+			CK_AUTO(ck_reader_closep) struct ck_reader *blob = NULL;
+			struct ck_layer *l = NULL;
+			f.spec.index_off = hint ? len - 10000 : 0;
+			assert_works(ck_reader_open(&blob, &ops, &longer, len, &err), &err);
+			assert_int_equal(
+			    ck_layer_open(&l, &f.spec, blob, cache, NULL, NULL, NULL, &err),
+			    -EBADMSG);
+		}
+	}
+	mk_sealed_free(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -461,6 +580,8 @@ int main(void)
 		cmocka_unit_test(test_cut_bytes),      cmocka_unit_test(test_arranged),
 		cmocka_unit_test(test_arranged_layer), cmocka_unit_test(test_lazy_layer),
 		cmocka_unit_test(test_empty_last),     cmocka_unit_test(test_cut_at_index),
+		cmocka_unit_test(test_foreign),	       cmocka_unit_test(test_mixed),
+		cmocka_unit_test(test_length),
 	};
 	struct ck_err err;
 	ck_log_init("test", CK_LOG_ERROR);
