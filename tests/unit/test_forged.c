@@ -13,6 +13,7 @@
 #include "tar/cipher/chunked.h"
 #include "tar/convert.h"
 #include "tar/embedded.h"
+#include "tar/index/check.h"
 #include "tar/indexfile.h"
 #include "tar/pass.h"
 #include "tar/sealed.h"
@@ -363,6 +364,56 @@ static void test_hidden_frame(void **state)
 	mk_sealed_free(&f);
 }
 
+/* Numbers that lie within their tables, all of them, and would have us walk for days, or look
+ * where nobody checked. */
+static void test_shared(void **state)
+{
+	enum { N = 300000, LONG = 3000 };
+	struct ck_entry *e = calloc(N, sizeof *e);
+	struct ck_extent *t = calloc(N, sizeof *t);
+	struct ck_xattr *a = calloc(N, sizeof *a), wild = { { UINT32_MAX, 1 }, { 0, 0 } };
+	char *heap = calloc(1, N);
+	const struct ck_index x = { .entries = e,
+				    .n_entries = N,
+				    .extents = t,
+				    .n_extents = N,
+				    .xattrs = a,
+				    .n_xattrs = N,
+				    .heap = heap,
+				    .heap_len = N };
+	struct ck_index alone = x, unused = x;
+	struct ck_err err = { 0 };
+	(void)state;
+	memset(heap + 1, 'a', LONG);
+	for (uint32_t i = 0; i < N; i++)
+		e[i] = (struct ck_entry){ .mode = S_IFREG, .seq = i };
+	assert_works(ck_index_check(&x, 0, &err), &err);
+	for (uint32_t i = 0; i < N; i++)
+		e[i].n_extents = N;
+	assert_fails(ck_index_check(&x, 0, &err), -EBADMSG, &err, "entry 1 ");
+	for (uint32_t i = 0; i < N; i++)
+		e[i] = (struct ck_entry){ .mode = S_IFREG, .seq = i, .n_xattrs = N };
+	assert_fails(ck_index_check(&x, 0, &err), -EBADMSG, &err, "entry 1 ");
+	for (uint32_t i = 0; i < N; i++)
+		e[i] = (struct ck_entry){ .mode = S_IFREG, .seq = i, .path = { 1, LONG } };
+	assert_fails(ck_index_check(&x, 0, &err), -EBADMSG, &err, "entry 100 ");
+	for (uint32_t i = 0; i < N; i++)
+		a[i].value = (struct ck_span){ 1, LONG };
+	assert_fails(ck_index_check(&x, 0, &err), -EBADMSG, &err, "attribute 100 ");
+	/* An attribute that no entry has is looked at too, when a mount asks for ACLs. */
+	alone.n_entries = unused.n_entries = 0;
+	alone.n_xattrs = unused.n_xattrs = 1;
+	assert_works(ck_index_check(&alone, 0, &err), &err);
+	unused.xattrs = &wild;
+	assert_fails(ck_index_check(&unused, 0, &err), -EBADMSG, &err, "attribute 0 ");
+	wild = (struct ck_xattr){ { 1, 0 }, { 0, 0 } }; /* shorter than it is */
+	assert_fails(ck_index_check(&unused, 0, &err), -EBADMSG, &err, "attribute 0 ");
+	free(e);
+	free(t);
+	free(a);
+	free(heap);
+}
+
 /* Zeros that count. */
 static ssize_t zeros_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
 {
@@ -397,7 +448,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_numbers),	     cmocka_unit_test(test_seek_table),
 		cmocka_unit_test(test_fallback),     cmocka_unit_test(test_other_stream),
-		cmocka_unit_test(test_hidden_frame), cmocka_unit_test(test_hint),
+		cmocka_unit_test(test_hidden_frame), cmocka_unit_test(test_shared),
+		cmocka_unit_test(test_hint),
 	};
 	struct ck_err err;
 	ck_log_init("test", CK_LOG_ERROR);
