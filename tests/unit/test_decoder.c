@@ -53,6 +53,7 @@ static void check_units(const struct ck_buf *in, const struct ck_buf *want,
 {
 	struct ck_err err = { 0 };
 
+	assert_works(ck_units_check(u, &err), &err);
 	for (size_t k = u->n_units; k-- > 0;) {
 		const struct ck_unit_start *start = &u->units[k];
 		const struct ck_point *p = &u->points[start->point];

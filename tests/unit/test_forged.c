@@ -414,6 +414,43 @@ static void test_shared(void **state)
 	free(heap);
 }
 
+static void test_units(void **state)
+{
+	static const struct {
+		const char *why;
+		uint32_t point[3];   /* of the units, which begin at 0, 10 and 20 */
+		uint64_t out_off[3]; /* of the points */
+		bool good;
+	} rows[] = {
+		{ "each its own", { 0, 1, 2 }, { 0, 10, 20 }, true },
+		{ "all from one point", { 0, 0, 0 }, { 0, 10, 20 }, true },
+		{ "one more from the first", { 0, 0, 2 }, { 0, 10, 20 }, true },
+		{ "back to a point passed", { 0, 1, 0 }, { 0, 10, 20 }, false },
+		{ "first not at its point", { 1, 1, 2 }, { 0, 10, 20 }, false },
+		{ "a new point that lies behind", { 0, 1, 2 }, { 0, 10, 21 }, false },
+		{ "a new point that lies before", { 0, 1, 2 }, { 0, 10, 19 }, false },
+		{ "all points at the start", { 0, 1, 2 }, { 0, 0, 0 }, false },
+		{ "no such point", { 0, 1, 3 }, { 0, 10, 20 }, false },
+	};
+	(void)state;
+	for (size_t i = 0; i < N_OF(rows); i++) {
+		struct ck_point points[3] = { 0 };
+		struct ck_unit_start starts[3];
+		for (size_t k = 0; k < 3; k++) {
+			points[k].out_off = rows[i].out_off[k];
+			starts[k] = (struct ck_unit_start){ k * 10, rows[i].point[k] };
+		}
+		const struct ck_units u = { .compression = CK_COMPRESSION_ZSTD,
+					    .len = 30,
+					    .points = points,
+					    .n_points = 3,
+					    .units = starts,
+					    .n_units = 3 };
+		if (ck_units_check(&u, NULL) != (rows[i].good ? 0 : -EBADMSG))
+			fail_msg("%s", rows[i].why);
+	}
+}
+
 /* Zeros that count. */
 static ssize_t zeros_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
 {
@@ -449,7 +486,7 @@ int main(void)
 		cmocka_unit_test(test_numbers),	     cmocka_unit_test(test_seek_table),
 		cmocka_unit_test(test_fallback),     cmocka_unit_test(test_other_stream),
 		cmocka_unit_test(test_hidden_frame), cmocka_unit_test(test_shared),
-		cmocka_unit_test(test_hint),
+		cmocka_unit_test(test_units),	     cmocka_unit_test(test_hint),
 	};
 	struct ck_err err;
 	ck_log_init("test", CK_LOG_ERROR);
