@@ -490,7 +490,7 @@ int main(void)
 	};
 	struct ck_err err;
 	ck_log_init("test", CK_LOG_ERROR);
-	if (ck_secret_init(&err) < 0 || ck_unitcache_open(&cache, 1 << 20, &err) < 0)
+	if (ck_secret_init(&err) < 0 || ck_unitcache_open(&cache, 8 << 20, &err) < 0)
 		return 1;
 	int rc = cmocka_run_group_tests(tests, NULL, NULL);
 	ck_unitcache_close(cache);

@@ -338,7 +338,7 @@ static void test_lazy_layer(void **state)
 	(void)state;
 	make_lazy(&f, 5);
 	size_t last = CK_CHUNKED_HEADER + f.index_off / CK_CHUNK * CK_CHUNK_SEALED;
-	for (size_t i = CK_CHUNKED_HEADER; i < last; i += 509) {
+	for (size_t i = CK_CHUNKED_HEADER; i < last; i += 1021) {
 		struct tally one = { 0 };
 		f.blob.data[i] ^= 0x40;
 		mk_redigest(&f);
@@ -585,7 +585,7 @@ int main(void)
 	};
 	struct ck_err err;
 	ck_log_init("test", CK_LOG_ERROR);
-	if (ck_secret_init(&err) < 0 || ck_unitcache_open(&cache, 1 << 20, &err) < 0)
+	if (ck_secret_init(&err) < 0 || ck_unitcache_open(&cache, 8 << 20, &err) < 0)
 		return 1;
 	int rc = cmocka_run_group_tests(tests, NULL, NULL);
 	ck_unitcache_close(cache);
