@@ -127,6 +127,10 @@ check: deps
 check-built:
 	@tests/run.sh
 
+fuzz: deps
+	@$(MAKE) --no-print-directory SAN=asan fuzz-built
+	@tests/fuzz.sh
+
 demo: deps
 	@$(MAKE) --no-print-directory all
 	@tests/demo.sh
