@@ -2,10 +2,17 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <openssl/evp.h>
 #include <string.h>
 
 #include "base/secret.h"
+#include "base/text.h"
 #include "tar/indexfile.h"
+#include "tar/inflate/decoder.h"
+
+/* HINT_MAX: nothing vouches for where the index is said to be, and where that much is needed
+ * another read costs little. */
+enum { HINT_MAX = 16 << 20, PULL = 64 << 10 };
 
 int ck_embedded_write(struct ck_buf *out, const struct ck_pass_result *what,
 		      const uint8_t diff_id[32], const struct ck_seek_frame *frames, size_t n,
@@ -138,13 +145,95 @@ int ck_embedded_read(struct ck_pass_result *out, struct ck_reader *plain, uint64
 	CK_AUTO(tail_free) struct tail t = { plain, n, n, { .max = CK_INDEXFILE_MAX } };
 	size_t len = 0;
 
-	if (hint_off >= CK_SKIPPABLE_HEADER && hint_off < n &&
-	    n - hint_off < CK_INDEXFILE_MAX - CK_SKIPPABLE_HEADER)
+	if (hint_off >= CK_SKIPPABLE_HEADER && hint_off < n && n - hint_off < HINT_MAX)
 		first = hint_off - CK_SKIPPABLE_HEADER;
 	int rc = reach(&t, first, err);
 	if (rc == 0)
 		rc = find(&t, &off, &len, err);
 	return rc < 0 ? rc : open_index(out, &t, off, len, diff_id, err);
+}
+
+/* The plaintext, from some offset on. */
+struct feed {
+	struct ck_reader *plain;
+	uint64_t off;
+	uint8_t *buf; /* PULL bytes */
+};
+
+static int pull(void *ctx, const uint8_t **p, size_t *nbytes, struct ck_err *err)
+{
+	struct feed *f = ctx;
+	uint64_t left = ck_reader_len(f->plain) - f->off;
+
+	*p = f->buf;
+	*nbytes = left < PULL ? (size_t)left : PULL;
+	int rc = *nbytes ? ck_reader_pread(f->plain, f->buf, *nbytes, f->off, err) : 0;
+	f->off += *nbytes;
+	return rc;
+}
+
+/* Decodes N bytes into the digest MD. */
+static int hash_some(EVP_MD_CTX *md, struct ck_decoder *d, uint64_t n, uint8_t *buf,
+		     struct ck_err *err)
+{
+	while (n) {
+		size_t got, want = n < PULL ? (size_t)n : PULL;
+		int rc = ck_decoder_read(d, buf, want, &got, err);
+		if (rc < 0)
+			return rc;
+		if (got < want)
+			return ck_fail(err, -EBADMSG, "the stream ends inside a unit");
+		if (!EVP_DigestUpdate(md, buf, got))
+			return ck_fail(err, -EIO, "SHA-256 failed");
+		n -= got;
+	}
+	return 0;
+}
+
+/* Decodes every unit of U from its point, as a read does, into the digest MD. */
+static int hash_units(EVP_MD_CTX *md, struct ck_decoder *d, struct feed *f, uint8_t *buf,
+		      const struct ck_units *u, struct ck_err *err)
+{
+	int rc = 0;
+
+	for (uint32_t i = 0; rc == 0 && i < u->n_units; i++) {
+		const struct ck_unit_start *t = &u->units[i];
+		if (i == 0 || t->point != t[-1].point) {
+			f->off = u->points[t->point].in_off;
+			rc = ck_decoder_restart(d, u, t->point, err);
+		}
+		if (rc == 0)
+			rc = hash_some(md, d, ck_units_end(u, i) - t->out_off, buf, err);
+	}
+	return rc;
+}
+
+/* Whether the units in PLAIN give the tar stream that DIFF_ID is of: they may lead to
+ * frames that the stream as a whole passes over. */
+static int check_units(struct ck_reader *plain, const struct ck_units *u, const uint8_t diff_id[32],
+		       struct ck_err *err)
+{
+	CK_AUTO(ck_decoder_closep) struct ck_decoder *d = NULL;
+	uint8_t got[CK_SHA256_LEN], *buf = malloc(2 * PULL);
+	struct feed f = { .plain = plain, .buf = buf };
+	EVP_MD_CTX *md = EVP_MD_CTX_new();
+	int rc = 0;
+
+	if (!buf || !md || !EVP_DigestInit_ex(md, EVP_sha256(), NULL))
+		rc = ck_nomem(err, "checking a layer's own index");
+	if (rc == 0)
+		rc = ck_decoder_open(&d, u->compression, pull, &f, NULL, err);
+	if (rc == 0)
+		rc = hash_units(md, d, &f, buf + PULL, u, err);
+	if (rc == 0 && !EVP_DigestFinal_ex(md, got, NULL))
+		rc = ck_fail(err, -EIO, "SHA-256 failed");
+	if (rc == 0 && memcmp(got, diff_id, sizeof got) != 0)
+		rc = ck_fail(err, -EBADMSG, "its units lead to another tar stream");
+	EVP_MD_CTX_free(md);
+	if (buf)
+		ck_wipe(buf, 2 * PULL);
+	free(buf);
+	return rc;
 }
 
 int ck_embedded_compare(struct ck_reader *plain, uint64_t hint_off, const uint8_t diff_id[32],
@@ -161,6 +250,11 @@ int ck_embedded_compare(struct ck_reader *plain, uint64_t hint_off, const uint8_
 		rc = ck_fail(err, -EBADMSG,
 			     "its own index is not that of its tar stream: whoever wrote it lied, "
 			     "or was in error");
+	if (rc == 0) {
+		rc = check_units(plain, &r.units, diff_id, err);
+		if (rc < 0)
+			(void)ck_wrap(err, "its own index is not that of its tar stream");
+	}
 	ck_pass_result_free(&r);
 	return rc;
 }

@@ -25,8 +25,10 @@ int ck_layer_context(struct ck_chunked_context *out, char text[CK_LAYER_CONTEXT_
 		     const char *media_type, struct ck_err *err)
 {
 	static const char use[] = "cloakfs/layer/v1"; /* its NUL is part of the context */
-	size_t n = strlen(media_type);
+	size_t n = media_type ? strlen(media_type) : 0;
 
+	if (!media_type)
+		return ck_fail(err, -EINVAL, "a sealed layer without a media type");
 	if (n > CK_LAYER_CONTEXT_MAX - sizeof use)
 		return ck_fail(err, -EINVAL, "media type of %zu bytes is too long", n);
 	memcpy(text, use, sizeof use);
@@ -195,6 +197,25 @@ static void sealedblob_close(void *ctx)
 	free(s);
 }
 
+/* Only the last chunk tells a message from one that was cut. An empty one is never read for
+ * what is in it. */
+static int check_empty_last(const struct sealedblob *s, struct ck_err *err)
+{
+	uint8_t tag[CK_CHUNK_TAG], none;
+	uint64_t at = ck_reader_len(s->blob) - sizeof tag;
+	int rc = -EBADMSG;
+
+	for (int tries = 2; rc == -EBADMSG && tries; tries--) {
+		rc = ck_reader_pread(s->blob, tag, sizeof tag, at, err);
+		if (rc == 0)
+			rc = ck_chunked_unseal(s->chunks, s->len / CK_CHUNK, tag, sizeof tag, &none,
+					       err);
+	}
+	return rc == -EBADMSG
+		   ? ck_fail(err, rc, "the last chunk is not authentic: truncated, or changed")
+		   : rc;
+}
+
 int ck_sealedblob_open(struct ck_reader **out, struct ck_reader *blob,
 		       const struct ck_blob_key *key, const char *media_type, const char *name,
 		       struct ck_err *err)
@@ -211,6 +232,8 @@ int ck_sealedblob_open(struct ck_reader **out, struct ck_reader *blob,
 	int rc = ck_sealedblob_begin(&s->chunks, blob, key, media_type, header, err);
 	if (rc == 0)
 		rc = ck_chunked_plain_len(ck_reader_len(blob), &s->len, err);
+	if (rc == 0 && s->len % CK_CHUNK == 0)
+		rc = check_empty_last(s, err);
 	if (rc == 0)
 		rc = ck_reader_open(out, &ops, s, s->len, err);
 	if (rc < 0)

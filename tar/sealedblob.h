@@ -16,13 +16,15 @@
 /* As long as a context can be: a media type has at most 255 bytes. */
 enum { CK_LAYER_CONTEXT_MAX = sizeof "cloakfs/layer/v1" + 255 };
 
-/* The context of a layer with that MEDIA_TYPE, in TEXT. Errors: -EINVAL (too long). */
+/* The context of a layer with that MEDIA_TYPE, in TEXT. Errors: -EINVAL (none, too long). */
 CK_MUST_CHECK int ck_layer_context(struct ck_chunked_context *out, char text[CK_LAYER_CONTEXT_MAX],
 				   const char *media_type, struct ck_err *err);
 
 /*
  * Opens the view of BLOB; BLOB and NAME (of the layer, for the log) are borrowed and must
  * outlive it. Reads the header and checks length and commitment.
+ * What is read is authentic wherever it lies; that nothing was cut off behind it is known
+ * once the last byte was read (or there is none in the last chunk: that is checked here).
  * Reads give -EIO when a chunk is not authentic twice. Errors: -EBADMSG, those of BLOB,
  * -ENOMEM.
  */
