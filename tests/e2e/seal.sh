@@ -64,6 +64,10 @@ fi
 ok "but carries it" skopeo_copy "oci:$WORK/gcm:latest" "oci:$WORK/carried:latest"
 ok "and it mounts from there" "$CLOAKFS" ls --key "$WORK/rsa.pem" "oci:$WORK/carried:latest"
 
+seektable() {
+	"$E2E/unseal" --seektable <"$1"
+}
+
 # ---- an independent opener, and zstd itself ----
 for i in 0 1 2; do
 	annotation "$WORK/gcm" "$i" keys.provider.attestation-agent >"$WORK/packet"
@@ -73,7 +77,7 @@ for i in 0 1 2; do
 	zstd -dqc "$WORK/stream" >"$WORK/stream.tar" 2>"$LOG"
 	is "$(jq -r --argjson n $i '.rootfs.diff_ids[$n]' "$(layout_config "$WORK/plain")")" \
 		"sha256:$(sha256_of "$WORK/stream.tar")" "layer $i: independently opened, zstd -dc gives the tar of the diff_id"
-	ok "layer $i: its seek table is the zstd project's, and right" "$E2E/unseal" --seektable "$WORK/stream"
+	ok "layer $i: its seek table is the zstd project's, and right" seektable "$WORK/stream"
 	is "$(jq -r --argjson n $i '.layers[$n].annotations["io.cloakfs.index"] | fromjson | .offset' \
 		"$(layout_manifest "$WORK/gcm")")" \
 		"$(awk '{ at = $1 + 8 } END { print at }' "$LOG")" "layer $i: the index is where the annotation says"
