@@ -9,10 +9,12 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/text.h"
+#include "tar/embedded.h"
 #include "tar/inflate/decoder.h"
 #include "tar/pass.h"
 #include "tar/plain.h"
 #include "tar/sealed.h"
+#include "tar/sealedblob.h"
 
 /* Decoders kept for the next read; a sequential reader of a large zstd frame goes on
  * where it was. */
@@ -265,7 +267,12 @@ static int copy_spec(struct ck_layer *l, const struct ck_layer_spec *spec, struc
 	return 0;
 }
 
-/* The index that an earlier pass sealed. 0 with l->what set, or -ENOENT: make the pass. */
+static bool is_sealed(const struct ck_layer_spec *spec)
+{
+	return spec->key && spec->key->cipher == CK_CIPHER_CHUNKED;
+}
+
+/* The index that an earlier pass sealed, from STORE. 0 with l->what set, or -ENOENT. */
 static int load_index(struct ck_layer *l, const struct ck_layer_spec *spec, uint64_t blob_len,
 		      const struct ck_index_store *store)
 {
@@ -278,38 +285,70 @@ static int load_index(struct ck_layer *l, const struct ck_layer_spec *spec, uint
 	if (rc == 0)
 		rc = ck_sealed_read(&l->what, spec, blob_len, sealed.data, sealed.len, &err);
 	if (rc < 0 && rc != -ENOENT)
-		ck_log(CK_LOG_WARNING, "%s: its kept index is not used, and made anew: %s", l->name,
-		       err.msg);
+		ck_log(CK_LOG_WARNING, "%s: a kept index of it is not used: %s", l->name, err.msg);
 	return rc < 0 ? -ENOENT : 0;
 }
 
+/* The index in the layer itself. 0 with l->what set, or -ENOENT. */
+static int load_embedded(struct ck_layer *l, const struct ck_layer_spec *spec)
+{
+	struct ck_err err = { 0 };
+	int rc = ck_embedded_read(&l->what, l->plain, spec->index_off, spec->diff_id, &err);
+
+	if (rc < 0 && rc != -ENOENT)
+		ck_log(CK_LOG_WARNING, "%s: its own index is not used: %s", l->name, err.msg);
+	return rc < 0 ? -ENOENT : 0;
+}
+
+/* From any place that has an index which opens. Errors: -ENOENT. */
+static int load_any(struct ck_layer *l, const struct ck_layer_spec *spec, uint64_t blob_len,
+		    const struct ck_index_store *store)
+{
+	if (spec->full || !spec->key) /* without a key nothing vouches for an index */
+		return -ENOENT;
+	if (l->plain && load_embedded(l, spec) == 0)
+		return 0;
+	for (; store; store = store->next)
+		if (load_index(l, spec, blob_len, store) == 0)
+			return 0;
+	return -ENOENT;
+}
+
+/* In the first store that keeps any. */
 static void save_index(const struct ck_layer *l, const struct ck_layer_spec *spec,
-		       const struct ck_index_store *store)
+		       uint64_t blob_len, const struct ck_index_store *store)
 {
 	CK_BUF sealed = { .max = CK_SEALED_MAX };
 	char digest[CK_DIGEST_STR];
 	struct ck_err err = { 0 };
 
+	while (store && !store->save)
+		store = store->next;
+	if (!store || !spec->key)
+		return;
 	ck_digest_str(digest, spec->digest);
-	int rc = ck_sealed_write(&sealed, &l->what, spec, &err);
+	int rc = ck_sealed_write(&sealed, &l->what, spec, blob_len, &err);
 	if (rc == 0)
 		rc = store->save(store->ctx, digest, sealed.data, sealed.len, &err);
 	if (rc < 0)
 		ck_log(CK_LOG_WARNING, "%s: its index cannot be kept: %s", l->name, err.msg);
 }
 
-/* What there is to know of the layer: from the store, else by the pass. */
+/* What there is to know of the layer: from an index, else by the pass. */
 static int find_out(struct ck_layer *l, const struct ck_layer_spec *spec, struct ck_reader *blob,
 		    const struct ck_index_store *store, ck_progress_fn *progress,
 		    void *progress_ctx, struct ck_err *err)
 {
-	bool keep = store && spec->key; /* without a key nothing vouches for an index */
+	uint64_t blob_len = ck_reader_len(blob);
 
-	if (keep && load_index(l, spec, ck_reader_len(blob), store) == 0)
+	if (load_any(l, spec, blob_len, store) == 0)
 		return 0;
-	int rc = ck_pass_run(&l->what, spec, blob, progress, progress_ctx, err);
-	if (rc == 0 && keep)
-		save_index(l, spec, store);
+	int rc = ck_pass_run(&l->what, spec, blob, NULL, progress, progress_ctx, err);
+	if (rc == 0 && spec->full && l->plain)
+		rc = ck_embedded_compare(l->plain, spec->index_off, spec->diff_id, &l->what.index,
+					 err);
+	if (rc == 0)
+		save_index(l, spec, blob_len, store);
 	return rc;
 }
 
@@ -324,13 +363,14 @@ int ck_layer_open(struct ck_layer **out, const struct ck_layer_spec *spec, struc
 	pthread_mutex_init(&l->lock, NULL);
 	l->cache = cache;
 	int rc = copy_spec(l, spec, err);
+	if (rc == 0 && is_sealed(spec))
+		rc = ck_sealedblob_open(&l->plain, blob, l->key, spec->media_type, l->name, err);
 	if (rc == 0)
 		rc = find_out(l, spec, blob, store, progress, progress_ctx, err);
+	if (rc == 0 && !l->plain)
+		rc = ck_plain_open(&l->plain, blob, l->key, &l->what.tags, l->name, err);
 	if (rc < 0)
 		return ck_wrap(err, "%s", spec->name);
-	rc = ck_plain_open(&l->plain, blob, l->key, &l->what.tags, l->name, err);
-	if (rc < 0)
-		return rc;
 	l->blob = blob;
 	*out = ck_take(l);
 	return 0;

@@ -1,15 +1,17 @@
 /*
  * layer - one layer's decrypted, decompressed, verified tar stream, and its index.
  *
- * Opening makes one pass over the blob (or takes the index that an earlier one sealed): HMAC, blob
- * digest, diff_id, gzip or zstd integrity, tar structure, and the index, from the same bytes.
- * Nothing is served before all agree. Afterwards any range is read at random: the ciphertext is
- * checked again, chunk by chunk, against tags made in that pass.
+ * A sealed layer holds its own index, and each of its chunks proves itself: opening reads
+ * no more than that. Any other is opened by the index that an earlier pass sealed, or by a
+ * pass: HMAC, blob digest, diff_id, gzip or zstd integrity, tar structure, and the index,
+ * from the same bytes. Nothing is served before all agree. Afterwards any range is read at
+ * random: the ciphertext is checked again, chunk by chunk, against tags made in that pass.
  * Threads: ck_layer_pread may run on any number of threads at once.
  */
 #ifndef CK_LAYER_H
 #define CK_LAYER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,10 +24,13 @@
 struct ck_layer; /* opaque */
 
 struct ck_layer_spec {
-	const char *name;	      /* for messages, e.g. "layer 2 (sha256:ab12...)" */
-	uint8_t digest[32];	      /* SHA-256 of the blob, from the manifest */
-	uint8_t diff_id[32];	      /* SHA-256 of the tar stream, from the config */
+	const char *name;	       /* for messages, e.g. "layer 2 (sha256:ab12...)" */
+	uint8_t digest[32];	       /* SHA-256 of the blob, from the manifest */
+	uint8_t diff_id[32];	       /* SHA-256 of the tar stream, from the config */
 	const struct ck_blob_key *key; /* copied into secret memory; NULL: a plain layer */
+	const char *media_type;	       /* of the plaintext; a sealed layer is bound to it */
+	uint64_t index_off; /* sealed: where its plaintext is said to hold its index; 0: unknown */
+	bool full;	    /* make the pass, whatever index there is */
 };
 
 /*

@@ -2,10 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <openssl/core_names.h>
-#include <openssl/crypto.h>
 #include <openssl/evp.h>
-#include <openssl/params.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -13,13 +10,14 @@
 
 #include "base/secret.h"
 #include "base/text.h"
-#include "tar/cipher/ctr.h"
+#include "tar/cipher/chunked.h"
 #include "tar/index/tarscan.h"
 #include "tar/inflate/decoder.h"
+#include "tar/intake.h"
 #include "tar/pipe.h"
 
-/* Blocks are whole chunks of the tag table; four each way keep every stage busy. */
-enum { BLOCK = 16 * CK_TAG_CHUNK, N_BLOCKS = 4 };
+/* Four each way keep every stage busy. */
+enum { BLOCK = CK_INTAKE_BLOCK, N_BLOCKS = 4 };
 
 /* How a stage ended. */
 struct outcome {
@@ -30,9 +28,11 @@ struct outcome {
 struct pass {
 	const struct ck_layer_spec *spec;
 	struct ck_reader *blob;
+	const struct ck_pass_tap *tap;
 	struct ck_pass_result result;
+	uint64_t in_len;		  /* bytes of the compressed stream */
 	struct ck_pipe *compressed, *tar; /* between stages 1-2 and 2-3 */
-	struct outcome cipher, inflate, scan;
+	struct outcome intake, inflate, scan;
 	atomic_uint_fast64_t through; /* blob bytes that left stage 1 */
 	/* Stage 2: the block its decoder is reading; or is to read first, after a look at
 	 * what it holds. */
@@ -48,113 +48,54 @@ struct pass {
 
 /* Stage 1: read, hash, decrypt. */
 
-struct hashes {
-	EVP_MD_CTX *digest;
-	EVP_MAC_CTX *hmac; /* NULL for a plain layer */
-};
-
-static EVP_MAC_CTX *hmac_new(const uint8_t key[32])
-{
-	EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
-	EVP_MAC_CTX *c = mac ? EVP_MAC_CTX_new(mac) : NULL;
-	OSSL_PARAM params[] = { OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST,
-								 (char[]){ "SHA256" }, 0),
-				OSSL_PARAM_construct_end() };
-
-	EVP_MAC_free(mac); /* the context holds its own reference */
-	if (c && !EVP_MAC_init(c, key, 32, params)) {
-		EVP_MAC_CTX_free(c);
-		c = NULL;
-	}
-	return c;
-}
-
-static int hashes_check(struct pass *p, struct hashes *h, struct ck_err *err)
-{
-	uint8_t got[CK_SHA256_LEN];
-	char is[CK_DIGEST_STR], want[CK_DIGEST_STR];
-	size_t n = 0;
-
-	if (!EVP_DigestFinal_ex(h->digest, got, NULL))
-		return ck_fail(err, -EIO, "SHA-256 failed");
-	if (memcmp(got, p->spec->digest, sizeof got) != 0) {
-		ck_digest_str(is, got);
-		ck_digest_str(want, p->spec->digest);
-		return ck_fail(err, -EBADMSG,
-			       "digest check failed: the blob is %s, the manifest says %s; it was "
-			       "changed or damaged",
-			       is, want);
-	}
-	if (!h->hmac)
-		return 0;
-	if (!EVP_MAC_final(h->hmac, got, &n, sizeof got) || n != sizeof got)
-		return ck_fail(err, -EIO, "HMAC-SHA256 failed");
-	if (CRYPTO_memcmp(got, p->spec->key->hmac, sizeof got) != 0)
-		return ck_fail(err, -EBADMSG,
-			       "HMAC check failed: the ciphertext was changed since it was "
-			       "encrypted, or its key is another layer's");
-	return 0;
-}
-
-/* Reads, hashes and decrypts the N bytes at OFF into B. */
-static int cipher_block(struct pass *p, struct hashes *h, struct ck_block *b, uint64_t off,
-			size_t n, struct ck_err *err)
-{
-	const struct ck_blob_key *key = p->spec->key;
-	int rc = ck_reader_pread(p->blob, b->data, n, off, err);
-
-	if (rc < 0)
-		return rc;
-	if (!EVP_DigestUpdate(h->digest, b->data, n) ||
-	    (h->hmac && !EVP_MAC_update(h->hmac, b->data, n)))
-		return ck_fail(err, -EIO, "hashing failed");
-	rc = ck_tags_set(&p->result.tags, off / CK_TAG_CHUNK, b->data, n, err);
-	if (rc == 0 && key)
-		rc = ck_ctr_crypt(key->symkey, key->nonce, off, b->data, n, err);
-	b->len = n;
-	return rc;
-}
-
 /* All blocks of the blob; to the end of it even when nobody wants the bytes any more,
  * for the verdict on the blob comes before that on its contents. */
-static int cipher_all(struct pass *p, struct hashes *h, struct ck_block *spare, struct ck_err *err)
+static int take_in(struct pass *p, struct ck_intake *in, struct ck_block *spare, struct ck_err *err)
 {
-	uint64_t len = ck_reader_len(p->blob);
+	const struct ck_pass_tap *tap = p->tap;
+	int rc;
 
-	for (uint64_t off = 0; off < len;) {
-		size_t n = len - off < BLOCK ? (size_t)(len - off) : BLOCK;
+	for (;;) {
 		struct ck_block *b = ck_pipe_blank(p->compressed);
-		int rc = cipher_block(p, h, b ? b : spare, off, n, err);
-		if (b && rc == 0)
+		struct ck_block *to = b ? b : spare;
+		rc = ck_intake_next(in, to->data, &to->len, err);
+		if (rc == 0 && to->len && tap && tap->plain)
+			rc = tap->plain(tap->ctx, to->data, to->len, err);
+		bool more = rc == 0 && to->len;
+		if (b && more)
 			ck_pipe_push(p->compressed, b);
 		else if (b)
 			ck_pipe_done(p->compressed, b);
-		if (rc < 0)
-			return rc;
-		off += n;
-		atomic_store(&p->through, off);
+		if (!more)
+			break;
+		atomic_store(&p->through, ck_intake_through(in));
 	}
-	return hashes_check(p, h, err);
+	return rc < 0 ? rc : ck_intake_verdict(in, err);
 }
 
-static void *cipher_main(void *arg)
+static int take_in_all(struct pass *p, struct ck_err *err)
+{
+	const struct ck_blob_key *key = p->spec->key;
+	bool sealed = key && key->cipher == CK_CIPHER_CHUNKED;
+	CK_AUTO(ck_intake_closep) struct ck_intake *in = NULL;
+	struct ck_block spare = { .data = malloc(CK_INTAKE_BLOCK) };
+
+	if (!spare.data)
+		return ck_nomem(err, "verifying a layer");
+	int rc = ck_intake_open(&in, p->spec, p->blob, sealed ? NULL : &p->result.tags, err);
+	if (rc == 0)
+		rc = take_in(p, in, &spare, err);
+	ck_wipe(spare.data, CK_INTAKE_BLOCK);
+	free(spare.data);
+	return rc;
+}
+
+static void *intake_main(void *arg)
 {
 	struct pass *p = arg;
-	const struct ck_blob_key *key = p->spec->key;
-	struct hashes h = { EVP_MD_CTX_new(), key ? hmac_new(key->symkey) : NULL };
-	struct ck_block spare = { .data = malloc(BLOCK) };
 
-	if (!h.digest || (key && !h.hmac) || !spare.data ||
-	    !EVP_DigestInit_ex(h.digest, EVP_sha256(), NULL))
-		p->cipher.code = ck_nomem(&p->cipher.err, "verifying a layer");
-	else
-		p->cipher.code = cipher_all(p, &h, &spare, &p->cipher.err);
+	p->intake.code = take_in_all(p, &p->intake.err);
 	ck_pipe_end(p->compressed);
-	EVP_MD_CTX_free(h.digest);
-	EVP_MAC_CTX_free(h.hmac);
-	if (spare.data)
-		ck_wipe(spare.data, BLOCK);
-	free(spare.data);
 	return NULL;
 }
 
@@ -197,7 +138,7 @@ static int inflate_all(struct pass *p, struct ck_err *err)
 		else
 			ck_pipe_push(p->tar, b);
 		if (rc == 0 && b->len < BLOCK) {
-			ck_units_finish(&p->result.units, off, ck_reader_len(p->blob));
+			ck_units_finish(&p->result.units, off, p->in_len);
 			break;
 		}
 	}
@@ -232,7 +173,16 @@ static int pull_tar(void *arg, const uint8_t **out, size_t *nbytes, struct ck_er
 		p->progress(p->progress_ctx, atomic_load(&p->through), ck_reader_len(p->blob));
 	if (*nbytes && !EVP_DigestUpdate(p->diff_id, *out, *nbytes))
 		return ck_fail(err, -EIO, "SHA-256 failed");
+	if (*nbytes && p->tap && p->tap->tar)
+		return p->tap->tar(p->tap->ctx, *out, *nbytes, err);
 	return 0;
+}
+
+static int on_entry(void *arg, uint64_t header_off, uint64_t data_end, struct ck_err *err)
+{
+	const struct pass *p = arg;
+
+	return p->tap->entry(p->tap->ctx, header_off, data_end, err);
 }
 
 /* What follows the archive's end still counts for the diff_id. */
@@ -277,7 +227,8 @@ static int scan_all(struct pass *p, struct ck_err *err)
 	int rc = ck_index_builder_new(&b, err);
 	if (rc < 0)
 		return rc;
-	int tar_rc = ck_tarscan(b, pull_tar, p, &tar_err);
+	int tar_rc =
+	    ck_tarscan(b, pull_tar, p->tap && p->tap->entry ? on_entry : NULL, p, &tar_err);
 	rc = tar_rc < 0 && tar_rc != -EBADMSG ? tar_rc : drain(p, &tar_err);
 	/* A stream that is not the right one explains a tar that is not well-formed. */
 	if (rc == 0)
@@ -304,20 +255,20 @@ static void scan(struct pass *p)
 
 static int run_stages(struct pass *p, struct ck_err *err)
 {
-	pthread_t cipher, inflate;
+	pthread_t intake, inflate;
 
-	if (pthread_create(&cipher, NULL, cipher_main, p) != 0)
+	if (pthread_create(&intake, NULL, intake_main, p) != 0)
 		return ck_fail(err, -EAGAIN, "cannot start a thread");
 	if (pthread_create(&inflate, NULL, inflate_main, p) != 0) {
 		ck_pipe_hangup(p->compressed);
-		pthread_join(cipher, NULL);
+		pthread_join(intake, NULL);
 		return ck_fail(err, -EAGAIN, "cannot start a thread");
 	}
 	scan(p);
 	pthread_join(inflate, NULL);
-	pthread_join(cipher, NULL);
+	pthread_join(intake, NULL);
 	/* The first stage that failed caused what came after it. */
-	const struct outcome *stages[] = { &p->cipher, &p->inflate, &p->scan };
+	const struct outcome *stages[] = { &p->intake, &p->inflate, &p->scan };
 	for (size_t i = 0; i < 3; i++) {
 		if (stages[i]->code < 0) {
 			if (err)
@@ -329,14 +280,22 @@ static int run_stages(struct pass *p, struct ck_err *err)
 }
 
 int ck_pass_run(struct ck_pass_result *out, const struct ck_layer_spec *spec,
-		struct ck_reader *blob, ck_progress_fn *progress, void *progress_ctx,
-		struct ck_err *err)
+		struct ck_reader *blob, const struct ck_pass_tap *tap, ck_progress_fn *progress,
+		void *progress_ctx, struct ck_err *err)
 {
-	struct pass p = {
-		.spec = spec, .blob = blob, .progress = progress, .progress_ctx = progress_ctx
-	};
-	int rc = ck_tags_init(&p.result.tags, ck_reader_len(blob), err);
+	struct pass p = { .spec = spec,
+			  .blob = blob,
+			  .tap = tap,
+			  .progress = progress,
+			  .progress_ctx = progress_ctx };
+	bool sealed = spec->key && spec->key->cipher == CK_CIPHER_CHUNKED;
+	int rc;
 
+	p.in_len = ck_reader_len(blob);
+	if (sealed)
+		rc = ck_chunked_plain_len(p.in_len, &p.in_len, err);
+	else
+		rc = ck_tags_init(&p.result.tags, p.in_len, err);
 	if (rc == 0)
 		rc = ck_pipe_open(&p.compressed, N_BLOCKS, BLOCK, err);
 	if (rc == 0)

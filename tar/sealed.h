@@ -1,13 +1,8 @@
 /*
- * sealed - what the verifying pass found out about a layer, kept outside memory: the
- * layer index, version 1, sealed under the layer's own key.
+ * sealed - a layer's index (indexfile.h) outside the layer: in a cache, in an artifact.
  *
- * Inside: little-endian, in sections of fixed-size elements (entries, extents, xattrs,
- * names, points, units, windows, chunk tags) that are used in place; behind a header that
- * names the blob (digest, size), the tar stream (diff_id, size) and the sections. Outside:
- * one chunked message (tar/cipher/chunked.h) under the layer's symkey, whose context is
+ * One chunked message (tar/cipher/chunked.h) under the layer's symkey, whose context is
  * "cloakfs/index/v1" || 0x00 || the blob's digest as the manifest writes it.
- * Only who holds the layer's key can make one; it is checked in full all the same.
  * Threads: any.
  */
 #ifndef CK_SEALED_H
@@ -19,9 +14,11 @@
 /* Bytes of a sealed index at most: a file that claims more is not read into memory. */
 enum { CK_SEALED_MAX = 1 << 30 };
 
-/* Appends the sealed index of a layer with a key. Errors: -EFBIG, -ENOMEM, -EIO. */
+/* Appends the sealed index of a layer with a key, whose blob has BLOB_LEN bytes.
+ * Errors: -EFBIG, -ENOMEM, -EIO. */
 CK_MUST_CHECK int ck_sealed_write(struct ck_buf *out, const struct ck_pass_result *what,
-				  const struct ck_layer_spec *spec, struct ck_err *err);
+				  const struct ck_layer_spec *spec, uint64_t blob_len,
+				  struct ck_err *err);
 
 /*
  * Opens P[0..NBYTES) as the index of the layer that SPEC and its blob's length describe.

@@ -226,3 +226,16 @@ void ck_index_free(struct ck_index *x)
 	free((void *)(uintptr_t)x->heap);
 	*x = (struct ck_index){ 0 };
 }
+
+static bool same(const void *a, size_t n_a, const void *b, size_t n_b, size_t size)
+{
+	return n_a == n_b && (n_a == 0 || memcmp(a, b, n_a * size) == 0);
+}
+
+bool ck_index_equal(const struct ck_index *a, const struct ck_index *b)
+{
+	return same(a->entries, a->n_entries, b->entries, b->n_entries, sizeof *a->entries) &&
+	       same(a->extents, a->n_extents, b->extents, b->n_extents, sizeof *a->extents) &&
+	       same(a->xattrs, a->n_xattrs, b->xattrs, b->n_xattrs, sizeof *a->xattrs) &&
+	       same(a->heap, a->heap_len, b->heap, b->heap_len, 1);
+}

@@ -5,6 +5,22 @@
 #include <string.h>
 #include <sys/stat.h>
 
+/*
+ * The builder gives each entry its own bytes, extents and attributes. Shared ones would let
+ * a small index ask for days of work: what is left of each table is counted down.
+ */
+struct budget {
+	size_t bytes, extents, xattrs;
+};
+
+static bool spend(size_t *left, size_t n)
+{
+	bool ok = n <= *left;
+
+	*left -= ok ? n : 0;
+	return ok;
+}
+
 static bool span_ok(const struct ck_index *x, struct ck_span s)
 {
 	return s.off < x->heap_len && s.len < x->heap_len - s.off && x->heap[s.off + s.len] == 0;
@@ -25,11 +41,13 @@ static bool path_ok(const struct ck_index *x, struct ck_span s)
 	return true;
 }
 
-static bool extents_ok(const struct ck_index *x, const struct ck_entry *e, uint64_t tar_len)
+static bool extents_ok(const struct ck_index *x, const struct ck_entry *e, uint64_t tar_len,
+		       struct budget *left)
 {
 	uint64_t end = 0;
 
-	if (e->first_extent > x->n_extents || e->n_extents > x->n_extents - e->first_extent)
+	if (e->first_extent > x->n_extents || e->n_extents > x->n_extents - e->first_extent ||
+	    !spend(&left->extents, e->n_extents))
 		return false;
 	for (uint32_t i = 0; i < e->n_extents; i++) {
 		const struct ck_extent *t = &x->extents[e->first_extent + i];
@@ -41,16 +59,18 @@ static bool extents_ok(const struct ck_index *x, const struct ck_entry *e, uint6
 	return true;
 }
 
-static bool xattrs_ok(const struct ck_index *x, const struct ck_entry *e)
+static bool xattrs_ok(const struct ck_index *x, const struct ck_entry *e, struct budget *left)
 {
-	if (e->first_xattr > x->n_xattrs || e->n_xattrs > x->n_xattrs - e->first_xattr)
-		return false;
-	for (uint32_t i = 0; i < e->n_xattrs; i++) {
-		const struct ck_xattr *a = &x->xattrs[e->first_xattr + i];
-		if (!span_ok(x, a->name) || !span_ok(x, a->value))
-			return false;
-	}
-	return true;
+	return e->first_xattr <= x->n_xattrs && e->n_xattrs <= x->n_xattrs - e->first_xattr &&
+	       spend(&left->xattrs, e->n_xattrs);
+}
+
+/* An attribute, whether an entry has it or none: they are also looked at all together. */
+static bool xattr_ok(const struct ck_index *x, const struct ck_xattr *a, struct budget *left)
+{
+	return span_ok(x, a->name) && span_ok(x, a->value) && spend(&left->bytes, a->name.len) &&
+	       spend(&left->bytes, a->value.len) &&
+	       strlen(ck_index_bytes(x, a->name)) == a->name.len;
 }
 
 static bool kind_ok(const struct ck_entry *e)
@@ -70,12 +90,15 @@ static bool kind_ok(const struct ck_entry *e)
 	}
 }
 
-static bool entry_ok(const struct ck_index *x, const struct ck_entry *e, uint64_t tar_len)
+static bool entry_ok(const struct ck_index *x, const struct ck_entry *e, uint64_t tar_len,
+		     struct budget *left)
 {
+	if (!spend(&left->bytes, e->path.len) || !spend(&left->bytes, e->link.len))
+		return false;
 	bool link_ok = e->kind == CK_ENTRY_HARDLINK ? path_ok(x, e->link) : span_ok(x, e->link);
 
 	return path_ok(x, e->path) && link_ok && kind_ok(e) && e->size <= INT64_MAX &&
-	       e->mtime_ns < 1000000000 && extents_ok(x, e, tar_len) && xattrs_ok(x, e);
+	       e->mtime_ns < 1000000000 && extents_ok(x, e, tar_len, left) && xattrs_ok(x, e, left);
 }
 
 static bool in_order(const struct ck_index *x, const struct ck_entry *a, const struct ck_entry *b)
@@ -90,8 +113,13 @@ static bool in_order(const struct ck_index *x, const struct ck_entry *a, const s
 
 int ck_index_check(const struct ck_index *x, uint64_t tar_len, struct ck_err *err)
 {
+	struct budget left = { x->heap_len, x->n_extents, x->n_xattrs };
+
+	for (size_t i = 0; i < x->n_xattrs; i++)
+		if (!xattr_ok(x, &x->xattrs[i], &left))
+			return ck_fail(err, -EBADMSG, "attribute %zu of the index is malformed", i);
 	for (size_t i = 0; i < x->n_entries; i++) {
-		if (!entry_ok(x, &x->entries[i], tar_len))
+		if (!entry_ok(x, &x->entries[i], tar_len, &left))
 			return ck_fail(err, -EBADMSG, "entry %zu of the index is malformed", i);
 		if (i && !in_order(x, &x->entries[i - 1], &x->entries[i]))
 			return ck_fail(err, -EBADMSG, "entry %zu of the index is out of order", i);

@@ -8,6 +8,7 @@
 #ifndef CK_INDEX_H
 #define CK_INDEX_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -37,8 +38,9 @@ struct ck_entry {
 	uint32_t rdev_major, rdev_minor; /* devices */
 	uint32_t first_extent, n_extents;
 	uint32_t first_xattr, n_xattrs;
-	uint32_t seq; /* position in the tar, from 0; a later entry wins */
-	uint8_t kind; /* enum ck_entry_kind */
+	uint32_t seq;	   /* position in the tar, from 0; a later entry wins */
+	uint8_t kind;	   /* enum ck_entry_kind */
+	uint8_t unused[3]; /* zeros: entries are compared as bytes */
 };
 
 /* LEN bytes of a file at FILE_OFF are at TAR_OFF of the tar stream. Ascending by
@@ -95,6 +97,9 @@ CK_MUST_CHECK int ck_index_add_xattr(struct ck_index_builder *b, const char *nam
 /* Sorts and hands over. *OUT is the caller's to ck_index_free; B is empty after. */
 void ck_index_finish(struct ck_index_builder *b, struct ck_index *out);
 void ck_index_free(struct ck_index *x); /* {0} is allowed */
+
+/* Whether both were built of the same tar stream: they then are the same bytes. */
+bool ck_index_equal(const struct ck_index *a, const struct ck_index *b);
 
 static inline void ck_index_builder_freep(struct ck_index_builder **b)
 {

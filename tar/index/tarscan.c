@@ -18,6 +18,7 @@ struct scan {
 	struct archive *a;
 	struct ck_index_builder *b;
 	ck_tar_pull_fn *pull;
+	ck_tar_entry_fn *on_entry; /* or NULL */
 	void *ctx;
 	struct ck_err *err;
 	int pull_code;	   /* the pull's own error: it says more than libarchive's */
@@ -190,6 +191,13 @@ static int add_attributes(struct scan *s, struct archive_entry *e, struct ck_ent
 	return rc < 0 ? rc : add_xattrs(s, e);
 }
 
+static int tell(struct scan *s)
+{
+	uint64_t at = (uint64_t)archive_read_header_position(s->a);
+
+	return s->on_entry(s->ctx, at, s->data_end > at ? s->data_end : at, s->err);
+}
+
 static int add_entry(struct scan *s, struct archive_entry *e)
 {
 	const char *path = archive_entry_pathname(e);
@@ -214,6 +222,8 @@ static int add_entry(struct scan *s, struct archive_entry *e)
 		rc = hard ? add_link(s, hard, true, &out) : add_attributes(s, e, &out);
 	if (rc == 0)
 		rc = ck_index_add_entry(s->b, &out, s->err);
+	if (rc == 0 && s->on_entry)
+		return tell(s);
 	if (rc == -EBADMSG)
 		return ck_wrap(s->err, "tar entry \"%.200s\" at %" PRId64, path ? path : "",
 			       (int64_t)archive_read_header_position(s->a));
@@ -271,10 +281,13 @@ static int scan_all(struct scan *s)
 		       why ? why : "unknown error", (int64_t)archive_filter_bytes(s->a, 0));
 }
 
-int ck_tarscan(struct ck_index_builder *b, ck_tar_pull_fn *pull, void *ctx, struct ck_err *err)
+int ck_tarscan(struct ck_index_builder *b, ck_tar_pull_fn *pull, ck_tar_entry_fn *on_entry,
+	       void *ctx, struct ck_err *err)
 {
 	struct ck_err own = { 0 };
-	struct scan s = { .b = b, .pull = pull, .ctx = ctx, .err = err ? err : &own };
+	struct scan s = {
+		.b = b, .pull = pull, .on_entry = on_entry, .ctx = ctx, .err = err ? err : &own
+	};
 	/* pax names are UTF-8, and libarchive converts them to the thread's locale: in the
 	 * C locale it would lose them. */
 	locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);

@@ -16,13 +16,17 @@
  * the end. */
 typedef int ck_tar_pull_fn(void *ctx, const uint8_t **p, size_t *nbytes, struct ck_err *err);
 
+/* Told of each entry before its data: its (first) header begins at HEADER_OFF of the stream,
+ * its data end at DATA_END, padding not counted. */
+typedef int ck_tar_entry_fn(void *ctx, uint64_t header_off, uint64_t data_end, struct ck_err *err);
+
 /*
- * Adds every entry of the stream to B. Stops pulling where the archive ends, which may
- * be before the stream does.
- * Errors: -EBADMSG (not a tar, malformed, truncated, an entry no filesystem can hold;
- * the message names path and offset), those of PULL, -EFBIG, -ENOMEM.
+ * Adds every entry of the stream to B, and tells ON_ENTRY (may be NULL) of it. Stops pulling where
+ * the archive ends, which may be before the stream does. Errors: -EBADMSG (not a tar, malformed,
+ * truncated, an entry no filesystem can hold; the message names path and offset), those of PULL and
+ * ON_ENTRY, -EFBIG, -ENOMEM.
  */
-CK_MUST_CHECK int ck_tarscan(struct ck_index_builder *b, ck_tar_pull_fn *pull, void *ctx,
-			     struct ck_err *err);
+CK_MUST_CHECK int ck_tarscan(struct ck_index_builder *b, ck_tar_pull_fn *pull,
+			     ck_tar_entry_fn *on_entry, void *ctx, struct ck_err *err);
 
 #endif

@@ -12,15 +12,17 @@
 
 #include "tar/inflate/codec.h"
 
-enum { SLICE = 64 }; /* bytes; a dynamic block's header is seldom shorter */
+/* SLICE: bytes; a dynamic block's header is seldom shorter. FLAGS_AT: of a member's header. */
+enum { SLICE = 64, FLAGS_AT = 3, FLAGS_RESERVED = 0xe0 };
 
 struct gzip {
 	struct inflate_state z;
 	struct isal_gzip_header header;
-	bool between;	/* before a member's header, or at the end of the stream */
-	bool in_header; /* of a member */
-	bool raw;	/* entered in mid-member: this member's trailer is not ours to check */
-	bool grouped;	/* the current unit began at a member's header */
+	bool between;	     /* before a member's header, or at the end of the stream */
+	bool in_header;	     /* of a member */
+	uint64_t header_off; /* where that began in the compressed stream */
+	bool raw;	     /* entered in mid-member: this member's trailer is not ours to check */
+	bool grouped;	     /* the current unit began at a member's header */
 };
 
 static int gzip_start(void *state, struct ck_stream *s, const struct ck_point *at,
@@ -66,6 +68,7 @@ static int next_member(struct gzip *g, struct ck_stream *s, bool *ended, struct 
 	g->z.crc_flag = ISAL_GZIP_NO_HDR_VER;
 	isal_gzip_header_init(&g->header);
 	g->in_header = true;
+	g->header_off = s->in_off;
 	g->between = false;
 	/* A unit entered in mid-member ends with that member. */
 	rc = ck_stream_at_header(s, g->grouped ? CK_POINT_SPACING : 0, err);
@@ -148,6 +151,16 @@ static int truncated(const struct ck_stream *s, struct ck_err *err)
 		       (unsigned long long)s->in_off);
 }
 
+/* RFC 1952 section 2.3.1.2: reserved flags may announce fields that we do not know. ISA-L
+ * does not mind them. */
+static bool flags_ok(const struct gzip *g, const struct ck_stream *s, size_t n)
+{
+	uint64_t at = g->header_off + FLAGS_AT;
+
+	return at < s->in_off || at - s->in_off >= n ||
+	       (s->in[at - s->in_off] & FLAGS_RESERVED) == 0;
+}
+
 /*
  * Reads what is at hand of a member's header. Not left to isal_inflate: it forgets the
  * header's own checksum between two calls.
@@ -156,6 +169,9 @@ static int read_header(struct gzip *g, struct ck_stream *s, struct ck_err *err)
 {
 	size_t n = slice(g, s);
 
+	if (!flags_ok(g, s, n))
+		return ck_fail(err, -EBADMSG, "gzip: reserved flags at compressed offset %llu",
+			       (unsigned long long)g->header_off);
 	g->z.next_in = (uint8_t *)(uintptr_t)s->in;
 	g->z.avail_in = (uint32_t)n;
 	int rc = isal_read_gzip_header(&g->z, &g->header);

@@ -1,6 +1,7 @@
 #include "tar/inflate/units.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <zstd.h>
@@ -96,6 +97,19 @@ void ck_units_free(struct ck_units *u)
 	*u = (struct ck_units){ 0 };
 }
 
+/* As recorded: a unit begins where its point does, or behind the unit before it and goes on
+ * from the same point. So who reads all units in turn decodes the stream once. */
+static bool unit_ok(const struct ck_units *u, uint32_t idx)
+{
+	const struct ck_unit_start *t = &u->units[idx];
+	uint64_t end = ck_units_end(u, idx);
+
+	if (t->point >= u->n_points || t->out_off >= end || end > u->len ||
+	    end - t->out_off > CK_UNIT_MAX)
+		return false;
+	return u->points[t->point].out_off == t->out_off || (idx && t[-1].point == t->point);
+}
+
 int ck_units_check(const struct ck_units *u, struct ck_err *err)
 {
 	for (size_t i = 0; i < u->n_points; i++) {
@@ -108,15 +122,10 @@ int ck_units_check(const struct ck_units *u, struct ck_err *err)
 	}
 	if (u->len && (u->n_units == 0 || u->units[0].out_off != 0))
 		return ck_fail(err, -EBADMSG, "the index's units do not begin at 0");
-	for (size_t i = 0; i < u->n_units; i++) {
-		const struct ck_unit_start *t = &u->units[i];
-		if (t->point >= u->n_points || u->points[t->point].out_off > t->out_off ||
-		    t->out_off >= ck_units_end(u, (uint32_t)i) ||
-
-		    ck_units_end(u, (uint32_t)i) > u->len ||
-		    ck_units_end(u, (uint32_t)i) - t->out_off > CK_UNIT_MAX)
-			return ck_fail(err, -EBADMSG, "unit %zu of the index is malformed", i);
-	}
+	for (uint32_t i = 0; i < u->n_units; i++)
+		if (!unit_ok(u, i))
+			return ck_fail(err, -EBADMSG, "unit %" PRIu32 " of the index is malformed",
+				       i);
 	return 0;
 }
 

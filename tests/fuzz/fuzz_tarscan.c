@@ -67,7 +67,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		abort();
 	if (len)
 		memcpy(copy, data, len);
-	if (ck_tarscan(b, pull, &f, NULL) == 0) {
+	if (ck_tarscan(b, pull, NULL, &f, NULL) == 0) {
 		ck_index_finish(b, &x);
 		check(&x);
 	}

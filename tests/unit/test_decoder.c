@@ -53,6 +53,7 @@ static void check_units(const struct ck_buf *in, const struct ck_buf *want,
 {
 	struct ck_err err = { 0 };
 
+	assert_works(ck_units_check(u, &err), &err);
 	for (size_t k = u->n_units; k-- > 0;) {
 		const struct ck_unit_start *start = &u->units[k];
 		const struct ck_point *p = &u->points[start->point];
@@ -200,6 +201,17 @@ static void test_header_fields(void **state)
 	in.data[30] ^= 1; /* of the extra field */
 	for (size_t most = 1; most < 400; most++)
 		assert_fails(decode(&out, &in, NULL, most, &err), -EBADMSG, &err, "checksum");
+	/* Flags of fields that nobody knows, in the second member. */
+	in.len = 0;
+	mk_gzip(&in, plain.data, plain.len, 6, Z_DEFAULT_STRATEGY);
+	size_t second = in.len;
+	mk_gzip(&in, plain.data, plain.len, 6, Z_DEFAULT_STRATEGY);
+	for (uint8_t flag = 0x20; flag; flag = (uint8_t)(flag << 1)) {
+		in.data[second + 3] = flag;
+		for (size_t most = 1; most < 400; most++)
+			assert_fails(decode(&out, &in, NULL, most, &err), -EBADMSG, &err,
+				     "reserved flags");
+	}
 }
 
 /* However long the frames are, no unit is entered far behind its point, or a read in the

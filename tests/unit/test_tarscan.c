@@ -38,7 +38,7 @@ static int scan(struct ck_index *x, const struct ck_buf *tar, size_t most, struc
 	int rc = ck_index_builder_new(&b, err);
 
 	if (rc == 0)
-		rc = ck_tarscan(b, pull, &f, err);
+		rc = ck_tarscan(b, pull, NULL, &f, err);
 	if (rc == 0)
 		ck_index_finish(b, x);
 	return rc;

@@ -1,0 +1,225 @@
+#include "tar/indexfile.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <zstd.h>
+
+#include "base/secret.h"
+#include "tar/index/check.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "indexes are used as they lie");
+/* The layout of the file is that of these structs: version 2 begins where one changes. */
+_Static_assert(sizeof(struct ck_entry) == 80 && sizeof(struct ck_extent) == 24 &&
+		   sizeof(struct ck_xattr) == 16 && sizeof(struct ck_point) == 32 &&
+		   sizeof(struct ck_unit_start) == 16,
+	       "an element of the index changed its size");
+
+static const char magic[8] = "CKINDEX";
+
+enum section { ENTRIES, EXTENTS, XATTRS, HEAP, POINTS, UNITS, WINDOWS, TAGS, N_SECTIONS };
+
+static const size_t element[N_SECTIONS] = {
+	[ENTRIES] = sizeof(struct ck_entry),
+	[EXTENTS] = sizeof(struct ck_extent),
+	[XATTRS] = sizeof(struct ck_xattr),
+	[HEAP] = 1,
+	[POINTS] = sizeof(struct ck_point),
+	[UNITS] = sizeof(struct ck_unit_start),
+	[WINDOWS] = 1,
+	[TAGS] = CK_TAG_LEN,
+};
+
+struct header {
+	char magic[8];
+	uint32_t version, compression;
+	struct ck_indexfile_about about;
+	uint64_t tar_len;
+	uint8_t tag_key[32]; /* of the chunk tags; zeros where there are none */
+	struct {
+		uint64_t off, n; /* from the header's start; elements */
+	} section[N_SECTIONS];
+};
+
+/* zstd's fastest that still halves names and numbers well; an index is read far more often
+ * than it is made. */
+enum { LEVEL = 3 };
+
+static int add_section(struct ck_buf *out, struct header *h, enum section s, const void *p,
+		       size_t n, struct ck_err *err)
+{
+	static const uint8_t zeros[8];
+	int rc = ck_buf_add(out, zeros, (8 - out->len % 8) % 8, err);
+
+	h->section[s].off = out->len;
+	h->section[s].n = n;
+	return rc < 0 ? rc : ck_buf_add(out, p, n * element[s], err);
+}
+
+static int lay_out(struct ck_buf *out, const struct ck_pass_result *what,
+		   const struct ck_indexfile_about *about, struct ck_err *err)
+{
+	const struct ck_index *x = &what->index;
+	const struct ck_units *u = &what->units;
+	struct header h = { .version = 1, .compression = u->compression, .tar_len = u->len };
+	const struct {
+		const void *p;
+		size_t n;
+	} parts[N_SECTIONS] = {
+		[ENTRIES] = { x->entries, x->n_entries },
+		[EXTENTS] = { x->extents, x->n_extents },
+		[XATTRS] = { x->xattrs, x->n_xattrs },
+		[HEAP] = { x->heap, x->heap_len },
+		[POINTS] = { u->points, u->n_points },
+		[UNITS] = { u->units, u->n_units },
+		[WINDOWS] = { u->windows, u->windows_len },
+		[TAGS] = { what->tags.tags, what->tags.n_tags },
+	};
+	size_t total = sizeof h;
+
+	for (int s = 0; s < N_SECTIONS; s++)
+		total += 8 + parts[s].n * element[s]; /* a few arrays of 1 GiB at most */
+	memcpy(h.magic, magic, sizeof magic);
+	h.about = *about;
+	if (what->tags.n_tags)
+		memcpy(h.tag_key, what->tags.key.data, sizeof h.tag_key);
+	int rc = ck_buf_reserve(out, total, err);
+	if (rc == 0)
+		rc = ck_buf_add(out, &h, sizeof h, err);
+	for (int s = 0; rc == 0 && s < N_SECTIONS; s++)
+		rc = add_section(out, &h, s, parts[s].p, parts[s].n, err);
+	if (rc == 0)
+		memcpy(out->data, &h, sizeof h);
+	ck_wipe(&h, sizeof h);
+	return rc;
+}
+
+int ck_indexfile_pack(struct ck_buf *out, const struct ck_pass_result *what,
+		      const struct ck_indexfile_about *about, struct ck_err *err)
+{
+	CK_BUF plain = { .max = CK_INDEXFILE_MAX };
+	int rc = lay_out(&plain, what, about, err);
+
+	if (rc == 0)
+		rc = ck_buf_reserve(out, ZSTD_compressBound(plain.len), err);
+	if (rc < 0)
+		return rc;
+	size_t n =
+	    ZSTD_compress(out->data + out->len, out->cap - out->len, plain.data, plain.len, LEVEL);
+	if (ZSTD_isError(n))
+		return ck_nomem(err, "compressing a layer's index");
+	out->len += n;
+	return 0;
+}
+
+/* The section's elements, once they lie inside the index. */
+static int section(const uint8_t *whole, size_t len, const struct header *h, enum section s,
+		   void *out, size_t *n, struct ck_err *err)
+{
+	uint64_t off = h->section[s].off, count = h->section[s].n;
+
+	if (off % 8 || off > len || count > UINT32_MAX || count > (len - off) / element[s])
+		return ck_fail(err, -EBADMSG, "index section %d lies outside the index", (int)s);
+	*(const void **)out = count ? whole + off : NULL;
+	*n = (size_t)count;
+	return 0;
+}
+
+static int check_header(const struct header *h, struct ck_err *err)
+{
+	if (memcmp(h->magic, magic, sizeof magic) != 0 || h->version != 1)
+		return ck_fail(err, -EBADMSG, "not a layer index of version 1");
+	if (h->compression > CK_COMPRESSION_ZSTD || h->tar_len > INT64_MAX)
+		return ck_fail(err, -EBADMSG, "the index is malformed");
+	return 0;
+}
+
+static int take_tag_key(struct ck_pass_result *r, const struct header *h, struct ck_err *err)
+{
+	int rc = ck_secret_new(&r->tags.key, sizeof h->tag_key, err);
+
+	if (rc == 0)
+		memcpy(r->tags.key.data, h->tag_key, sizeof h->tag_key);
+	return rc < 0 ? rc : ck_tags_ready(&r->tags, err);
+}
+
+/* Points R's tables into R->whole, LEN bytes. */
+static int point_into(struct ck_pass_result *r, struct ck_indexfile_about *about, size_t len,
+		      uint64_t in_len, struct ck_err *err)
+{
+	struct header h;
+	struct ck_index *x = &r->index;
+	struct ck_units *u = &r->units;
+	uint8_t *whole = r->whole;
+
+	if (len < sizeof h)
+		return ck_fail(err, -EBADMSG, "the index is shorter than its header");
+	memcpy(&h, whole, sizeof h);
+	ck_wipe(whole + offsetof(struct header, tag_key), sizeof h.tag_key);
+	int rc = check_header(&h, err);
+	const struct {
+		void *p;
+		size_t *n;
+	} parts[N_SECTIONS] = {
+		[ENTRIES] = { &x->entries, &x->n_entries },
+		[EXTENTS] = { &x->extents, &x->n_extents },
+		[XATTRS] = { &x->xattrs, &x->n_xattrs },
+		[HEAP] = { &x->heap, &x->heap_len },
+		[POINTS] = { &u->points, &u->n_points },
+		[UNITS] = { &u->units, &u->n_units },
+		[WINDOWS] = { &u->windows, &u->windows_len },
+		[TAGS] = { &r->tags.tags, &r->tags.n_tags },
+	};
+	for (int s = 0; rc == 0 && s < N_SECTIONS; s++)
+		rc = section(whole, len, &h, s, parts[s].p, parts[s].n, err);
+	u->compression = h.compression;
+	u->len = h.tar_len;
+	u->in_len = in_len;
+	r->tags.len = h.about.blob_len;
+	*about = h.about;
+	if (rc == 0 && r->tags.n_tags)
+		rc = take_tag_key(r, &h, err);
+	ck_wipe(&h, sizeof h);
+	return rc;
+}
+
+/* The one zstd frame that P is, into memory of its own. */
+static int decompress(void **out, size_t *len, const void *p, size_t nbytes, struct ck_err *err)
+{
+	unsigned long long n = ZSTD_getFrameContentSize(p, nbytes);
+
+	if (n == ZSTD_CONTENTSIZE_ERROR || n == ZSTD_CONTENTSIZE_UNKNOWN || n > CK_INDEXFILE_MAX)
+		return ck_fail(err, -EBADMSG, "not a layer index: no zstd frame of a known size");
+	void *whole = malloc(n ? (size_t)n : 1);
+	if (!whole)
+		return ck_nomem(err, "opening a layer's index");
+	size_t got = ZSTD_decompress(whole, (size_t)n, p, nbytes);
+	if (ZSTD_isError(got) || got != n) {
+		free(whole);
+		return ck_fail(err, -EBADMSG, "the index does not decompress");
+	}
+	*out = whole;
+	*len = got;
+	return 0;
+}
+
+int ck_indexfile_unpack(struct ck_pass_result *out, struct ck_indexfile_about *about,
+			uint64_t in_len, const void *p, size_t nbytes, struct ck_err *err)
+{
+	struct ck_pass_result r = { 0 };
+	size_t len = 0;
+	int rc = decompress(&r.whole, &len, p, nbytes, err);
+
+	if (rc < 0)
+		return rc;
+	rc = point_into(&r, about, len, in_len, err);
+	if (rc == 0)
+		rc = ck_units_check(&r.units, err);
+	if (rc == 0)
+		rc = ck_index_check(&r.index, r.units.len, err);
+	if (rc < 0)
+		ck_pass_result_free(&r);
+	else
+		*out = r;
+	return rc;
+}
