@@ -4,6 +4,7 @@
 #   make SAN=asan       the same under ASan and UBSan, in build/asan (also SAN=tsan)
 #   make check          install what is needed, build, run every test
 #   make demo           install what is needed, build, run the main job on real input
+#   make fuzz           fuzz every parser in turn, until interrupted or one crashes
 #   make bench          measure against named yardsticks
 #   make install        into $(DESTDIR)$(PREFIX)
 
@@ -50,7 +51,7 @@ endif
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all check check-built demo bench install deps format lint unit fuzz e2e clean
+.PHONY: all check check-built demo bench install deps format lint unit fuzz fuzz-built e2e clean
 all: $(BUILD)/cloakfs $(BUILD)/azsim
 
 $(BUILD)/cloakfs: $(call objs,tools/cloakfs) $(LIB)
@@ -77,7 +78,7 @@ $(PROTO).o: $(PROTO).c
 $(patsubst %.c,$(BUILD)/%.o,$(wildcard keyprov/*.c)): | $(if $(wildcard keyprov/keyprovider.proto),$(PROTO).h)
 
 unit: $(UNIT)
-fuzz: $(FUZZ)
+fuzz-built: $(FUZZ)
 e2e: $(E2E)
 
 # What tests share. An archive: a test that stands in for a room (fake_attest.h) must not
@@ -110,7 +111,7 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(call objs,tests/fuzz/lib) $(LIB)
 # The end-to-end tests' own tools: nothing of ours is in them.
 $(BUILD)/e2e/%: $(BUILD)/tests/e2e/lib/%.o
 	@mkdir -p $(@D)
-	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ -lcrypto
+	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ -lcrypto -lzstd
 
 $(BUILD)/bench/%: $(BUILD)/tools/bench/%.o $(LIB)
 	@mkdir -p $(@D)
@@ -126,6 +127,10 @@ check: deps
 
 check-built:
 	@tests/run.sh
+
+fuzz: deps
+	@$(MAKE) --no-print-directory SAN=asan fuzz-built
+	@tests/fuzz.sh
 
 demo: deps
 	@$(MAKE) --no-print-directory all

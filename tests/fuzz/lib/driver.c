@@ -1,11 +1,11 @@
 /*
  * driver - runs an LLVMFuzzerTestOneInput target where libFuzzer is not to be had (gcc).
  *
- *   fuzz_x [-n ITERATIONS] [-s SEED] [-t SECONDS] [CORPUS FILE|DIR]...
+ *   fuzz_x [-n ITERATIONS] [-s SEED] [-t SECONDS] [-T SECONDS] [CORPUS FILE|DIR]...
  *
- * Runs every corpus input, then ITERATIONS seeded changes of them (default 10000): the
- * same seed and corpus give the same inputs. An input that crashes, aborts, trips a
- * sanitizer or runs longer than SECONDS (default 10) is written to
+ * Runs every corpus input, then ITERATIONS seeded changes of them (default 10000), or as
+ * many as -T seconds allow: the same seed and corpus give the same inputs. An input that crashes,
+ * aborts, trips a sanitizer or runs longer than -t SECONDS (default 10) is written to
  * "crash-<target>" in $FUZZ_OUT or the working directory, and its name printed: run the
  * target on that file to see it again.
  */
@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "tests/fuzz/lib/mutate.h"
@@ -184,18 +185,21 @@ static unsigned long number(const char *s)
 
 int main(int argc, char **argv)
 {
-	unsigned long iterations = 10000, seed = 1, seconds = 10;
+	unsigned long iterations = 10000, seed = 1, seconds = 10, in_all = 0, n = 0;
+	time_t start = time(NULL);
 	struct corpus c = { 0 };
 	uint8_t *mutated = malloc(MUTATED_CAP);
 	int opt;
 
-	while ((opt = getopt(argc, argv, "n:s:t:")) != -1) {
+	while ((opt = getopt(argc, argv, "n:s:t:T:")) != -1) {
 		if (opt == 'n')
 			iterations = number(optarg);
 		else if (opt == 's')
 			seed = number(optarg);
 		else if (opt == 't')
 			seconds = number(optarg);
+		else if (opt == 'T')
+			in_all = number(optarg);
 		else
 			return 2;
 	}
@@ -209,12 +213,12 @@ int main(int argc, char **argv)
 		run_one(c.inputs[i].data, c.inputs[i].len, (unsigned int)seconds);
 	uint64_t state = (uint64_t)seed * UINT64_C(0x9E3779B97F4A7C15) | 1;
 
-	for (unsigned long i = 0; i < iterations; i++) {
+	for (; in_all ? (unsigned long)(time(NULL) - start) < in_all : n < iterations; n++) {
 		size_t len = fuzz_mutate(&state, c.inputs, c.n, mutated, MUTATED_CAP);
 
 		run_one(mutated, len, (unsigned int)seconds);
 	}
-	printf("%zu corpus inputs and %lu more from seed %lu: no crash\n", c.n, iterations, seed);
+	printf("%zu corpus inputs and %lu more from seed %lu: no crash\n", c.n, n, seed);
 	for (size_t i = 0; i < c.n; i++)
 		free(c.inputs[i].data);
 	free(c.inputs);
