@@ -414,6 +414,56 @@ static void test_shared(void **state)
 	free(heap);
 }
 
+/* Extents of a file of 100 bytes, in a tar stream of 1000. */
+static void test_extents(void **state)
+{
+	static const struct {
+		const char *why;
+		struct ck_extent x[2];
+		bool good;
+	} rows[] = {
+		{ "one", { { 0, 900, 100 } }, true },
+		{ "with a hole", { { 0, 10, 5 }, { 60, 10, 40 } }, true },
+		{ "side by side", { { 0, 10, 50 }, { 50, 60, 50 } }, true },
+		{ "behind the tar's end", { { 0, 901, 100 } }, false },
+		{ "behind it with no byte", { { 0, 1001, 0 } }, false },
+		{ "offset wraps", { { 0, UINT64_MAX - 50, 100 } }, false },
+		{ "behind the file's end", { { 50, 0, 51 } }, false },
+		{ "file offset behind it", { { 101, 0, 0 } }, false },
+		{ "length wraps", { { 50, 0, UINT64_MAX - 20 } }, false },
+		{ "overlap", { { 0, 10, 50 }, { 49, 60, 50 } }, false },
+		{ "backwards", { { 50, 10, 50 }, { 0, 60, 50 } }, false },
+	};
+	struct ck_entry e = { .mode = S_IFREG, .size = 100 };
+	struct ck_index x = { .entries = &e, .n_entries = 1, .n_extents = 2, .heap_len = 1 };
+	(void)state;
+	x.heap = "";
+	for (size_t i = 0; i < N_OF(rows); i++) {
+		x.extents = rows[i].x;
+		e.n_extents = rows[i].x[1].len ? 2 : 1;
+		if (ck_index_check(&x, 1000, NULL) != (rows[i].good ? 0 : -EBADMSG))
+			fail_msg("%s", rows[i].why);
+	}
+	/* Ranges of the tables that pass their ends. */
+	for (uint32_t first = 0; first < 4; first++) {
+		static const struct ck_xattr attributes[2];
+		x.extents = rows[1].x;
+		x.xattrs = attributes;
+		x.n_xattrs = 2;
+		for (uint32_t n = 0; n < 4; n++) {
+			int want = first + n <= 2 ? 0 : -EBADMSG;
+			e = (struct ck_entry){ .mode = S_IFREG,
+					       .first_xattr = first,
+					       .n_xattrs = n };
+			assert_int_equal(ck_index_check(&x, 1000, NULL), want);
+			e = (struct ck_entry){
+				.mode = S_IFREG, .size = 100, .first_extent = first, .n_extents = n
+			};
+			assert_int_equal(ck_index_check(&x, 1000, NULL), want);
+		}
+	}
+}
+
 static void test_units(void **state)
 {
 	static const struct {
@@ -448,6 +498,28 @@ static void test_units(void **state)
 					    .n_units = 3 };
 		if (ck_units_check(&u, NULL) != (rows[i].good ? 0 : -EBADMSG))
 			fail_msg("%s", rows[i].why);
+	}
+	/* A point, alone in 30 bytes that were 20, with 5 bytes of windows. */
+	static const struct {
+		struct ck_point p;
+		bool good;
+	} points[] = {
+		{ { 0, 20, 0, 5, 7, 1 }, true },   { { 0, 21, 0, 5, 7, 1 }, false },
+		{ { 0, 20, 1, 5, 7, 1 }, false },  { { 0, 20, 6, 0, 7, 1 }, false },
+		{ { 0, 20, 0, 5, 8, 1 }, false },  { { 0, 20, 0, 5, 7, 2 }, false },
+		{ { 31, 20, 0, 5, 7, 1 }, false }, { { 0, 20, UINT64_MAX, 1, 7, 1 }, false },
+	};
+	for (size_t i = 0; i < N_OF(points); i++) {
+		struct ck_point p = points[i].p;
+		struct ck_unit_start start = { 0, 0 };
+		const struct ck_units u = { .len = 30,
+					    .in_len = 20,
+					    .points = &p,
+					    .n_points = 1,
+					    .units = &start,
+					    .n_units = 1,
+					    .windows_len = 5 };
+		assert_int_equal(ck_units_check(&u, NULL), points[i].good ? 0 : -EBADMSG);
 	}
 }
 
@@ -486,7 +558,8 @@ int main(void)
 		cmocka_unit_test(test_numbers),	     cmocka_unit_test(test_seek_table),
 		cmocka_unit_test(test_fallback),     cmocka_unit_test(test_other_stream),
 		cmocka_unit_test(test_hidden_frame), cmocka_unit_test(test_shared),
-		cmocka_unit_test(test_units),	     cmocka_unit_test(test_hint),
+		cmocka_unit_test(test_units),	     cmocka_unit_test(test_extents),
+		cmocka_unit_test(test_hint),
 	};
 	struct ck_err err;
 	ck_log_init("test", CK_LOG_ERROR);
