@@ -37,7 +37,10 @@ static int add_window(struct ck_units *u, const uint8_t *window, size_t len, uin
 		u->windows = w;
 		u->cap_windows = cap;
 	}
-	size_t n = ZSTD_compress(u->windows + u->windows_len, bound, window, len, 1);
+	/* One context for all: making it takes longer than compressing 32 KiB. */
+	if (!u->packer && !(u->packer = ZSTD_createCCtx()))
+		return ck_nomem(err, "compressing a decompression window");
+	size_t n = ZSTD_compressCCtx(u->packer, u->windows + u->windows_len, bound, window, len, 1);
 	if (ZSTD_isError(n))
 		return ck_nomem(err, "compressing a decompression window");
 	u->windows_len += n;
@@ -50,7 +53,8 @@ int ck_units_add_unit(struct ck_units *u, uint64_t out_off, struct ck_err *err)
 	int rc = room(&u->units, u->n_units, &u->cap_units, sizeof *u->units, err);
 	if (rc < 0)
 		return rc;
-	u->units[u->n_units++] = (struct ck_unit_start){ out_off, (uint32_t)(u->n_points - 1) };
+	u->units[u->n_units++] =
+	    (struct ck_unit_start){ .out_off = out_off, .point = (uint32_t)(u->n_points - 1) };
 	return 0;
 }
 
@@ -80,6 +84,8 @@ void ck_units_finish(struct ck_units *u, uint64_t len, uint64_t in_len)
 {
 	u->len = len;
 	u->in_len = in_len;
+	ZSTD_freeCCtx(u->packer);
+	u->packer = NULL;
 	while (u->n_units && u->units[u->n_units - 1].out_off >= len)
 		u->n_units--;
 	if (u->windows_len) {
@@ -91,6 +97,7 @@ void ck_units_finish(struct ck_units *u, uint64_t len, uint64_t in_len)
 
 void ck_units_free(struct ck_units *u)
 {
+	ZSTD_freeCCtx(u->packer);
 	free(u->points);
 	free(u->units);
 	free(u->windows);

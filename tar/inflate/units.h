@@ -31,11 +31,13 @@ struct ck_point {
 	uint32_t window_len; /* 0: none needed */
 	uint8_t bits;	     /* low bits of byte in_off that belong to the block before */
 	uint8_t mid;	     /* 1 inside a deflate stream: no header comes next */
+	uint8_t unused[2];   /* zeros: points are written as they lie */
 };
 
 struct ck_unit_start {
 	uint64_t out_off;
 	uint32_t point;
+	uint32_t unused; /* 0: as above */
 };
 
 struct ck_units {
@@ -48,6 +50,7 @@ struct ck_units {
 	size_t n_units, cap_units;
 	uint8_t *windows;
 	size_t windows_len, cap_windows;
+	void *packer; /* compresses the windows, while recording */
 };
 
 /* Adds a point and a unit that begins there. WINDOW (CK_WINDOW_LEN bytes or fewer, the
