@@ -5,9 +5,9 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-enum { CACHE_BYTES = 64 << 20, NAME_LEN = 64 };
+#include "fs/layerspec.h"
 
-#define ENC_PREFIX "org.opencontainers.image.enc."
+enum { CACHE_BYTES = 64 << 20 };
 
 /* Where the progress of one layer lies within that of all. */
 struct progress {
@@ -24,90 +24,25 @@ static void on_layer_progress(void *ctx, uint64_t nbytes, uint64_t total)
 	p->fn(p->ctx, p->before + nbytes, p->total);
 }
 
-/* "layer 2 (sha256:ab12cd34ef56...)" */
-static void layer_name(char out[NAME_LEN], const struct ck_image *image, size_t idx)
-{
-	snprintf(out, NAME_LEN, "layer %zu (%.19s...)", idx, image->layers[idx].digest_str);
-}
-
 static int wrap_layer(struct ck_err *err, const struct ck_image *image, size_t idx)
 {
-	char name[NAME_LEN];
+	char name[CK_LAYER_NAME];
 
-	layer_name(name, image, idx);
+	ck_layer_name(name, image, idx);
 	return ck_wrap(err, "%s", name);
-}
-
-static bool has_enc_annotation(const json_t *annotations)
-{
-	json_t *all = (json_t *)(uintptr_t)annotations; /* jansson iterates without const */
-
-	for (void *it = json_object_iter(all); it; it = json_object_iter_next(all, it))
-		if (strncmp(json_object_iter_key(it), ENC_PREFIX, sizeof ENC_PREFIX - 1) == 0)
-			return true;
-	return false;
-}
-
-/* The key as tar/ wants it, in secret memory. */
-static struct ck_blob_key *to_blob_key(const struct ck_layer_key *k)
-{
-	struct ck_blob_key *out = ck_secret_alloc(sizeof *out);
-
-	if (out) {
-		out->cipher =
-		    k->cipher == CK_LAYER_CHUNKED ? CK_CIPHER_CHUNKED : CK_CIPHER_CTR;
-		memcpy(out->symkey, k->symkey, sizeof out->symkey);
-		memcpy(out->nonce, k->nonce, sizeof out->nonce);
-		memcpy(out->hmac, k->hmac, sizeof out->hmac);
-	}
-	return out;
-}
-
-static void blob_key_freep(struct ck_blob_key **k)
-{
-	ck_secret_dealloc(*k, sizeof **k);
 }
 
 /* What can be said without a key, a blob or a release. */
 static int check_layer(const struct ck_image_layer *l, const struct ck_stack_opts *opts,
 		       struct ck_err *err)
 {
-	bool wrapped = has_enc_annotation(l->annotations);
+	int rc = ck_layer_check(l, err);
 
-	if (!l->encrypted && wrapped)
-		return ck_fail(
-		    err, -EBADMSG,
-		    "its annotations hold a wrapped key, but its media type %s is not an "
-		    "encrypted one: the manifest was altered",
-		    l->media_type);
-	if (l->encrypted && !wrapped)
-		return ck_fail(err, -EBADMSG,
-			       "its media type %s is an encrypted one, but no annotation holds a "
-			       "wrapped key",
-			       l->media_type);
-	if (!l->encrypted && opts->require_encrypted)
+	if (rc == 0 && !l->encrypted && opts->require_encrypted)
 		return ck_fail(err, -EPERM,
 			       "it is not encrypted, and the configuration demands that it is "
 			       "(require_encrypted)");
-	return 0;
-}
-
-/* *OUT stays NULL for a plain layer. */
-static int layer_key(struct ck_blob_key **out, const struct ck_image_layer *l,
-		     struct ck_keyring *keys, struct ck_err *err)
-{
-	CK_AUTO(ck_envelope_freep) struct ck_envelope *e = NULL;
-	CK_AUTO(ck_layer_key_freep) struct ck_layer_key *k = NULL;
-
-	if (!l->encrypted)
-		return 0;
-	int rc = ck_envelope_parse(&e, l->annotations, err);
-	if (rc == 0)
-		rc = ck_keyring_unwrap(keys, e, &k, err);
-	if (rc < 0)
-		return rc;
-	*out = to_blob_key(k);
-	return *out ? 0 : ck_nomem(err, "in the arena for keys");
+	return rc;
 }
 
 static int open_layer(struct ck_stack *s, size_t idx, const struct ck_stack_opts *opts,
@@ -115,20 +50,16 @@ static int open_layer(struct ck_stack *s, size_t idx, const struct ck_stack_opts
 {
 	const struct ck_image_layer *l = &s->image->layers[idx];
 	CK_AUTO(ck_reader_closep) struct ck_reader *blob = NULL;
-	CK_AUTO(blob_key_freep) struct ck_blob_key *key = NULL;
-	char name[NAME_LEN];
+	CK_LAYERSPEC own = { 0 };
 
-	layer_name(name, s->image, idx);
 	/* The blob first: a missing file should not cost a release. */
 	int rc = ck_image_blob(s->image, idx, &blob, err);
 	if (rc == 0)
-		rc = layer_key(&key, l, opts->keys, err);
+		rc = ck_layerspec_make(&own, s->image, idx, opts->keys, err);
 	if (rc < 0)
-		return ck_wrap(err, "%s", name);
-	struct ck_layer_spec spec = { .name = name, .key = key };
-	memcpy(spec.digest, l->digest, sizeof spec.digest);
-	memcpy(spec.diff_id, l->diff_id, sizeof spec.diff_id);
-	rc = ck_layer_open(&s->layers[idx], &spec, blob, s->cache, opts->store,
+		return wrap_layer(err, s->image, idx);
+	own.spec.full = opts->full;
+	rc = ck_layer_open(&s->layers[idx], &own.spec, blob, s->cache, opts->store,
 			   progress->fn ? on_layer_progress : NULL, progress, err);
 	if (rc < 0)
 		return rc;

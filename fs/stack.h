@@ -24,6 +24,7 @@ struct ck_stack {
 struct ck_stack_opts {
 	struct ck_keyring *keys;  /* borrowed */
 	bool require_encrypted;	  /* refuse plain layers */
+	bool full;		  /* read every layer through, whatever indexes there are */
 	ck_progress_fn *progress; /* over all layers' blob bytes; may be NULL */
 	void *progress_ctx;
 	const struct ck_index_store *store; /* of sealed indexes; borrowed; may be NULL */

@@ -133,17 +133,18 @@ int ck_enc_open(const struct ck_enc *enc, const struct ck_secret *key, const str
 	return rc;
 }
 
-int ck_gcm_seal(const uint8_t key[32], const uint8_t iv[CK_GCM_IV], const void *p, size_t nbytes,
+int ck_gcm_seal(const uint8_t key[32], const uint8_t iv[CK_GCM_IV], const struct ck_plain *in,
 		uint8_t *out, struct ck_err *err)
 {
 	CIPHER_CTX *c = EVP_CIPHER_CTX_new();
 	int n, end;
 
-	if (nbytes > INT_MAX || !c ||
+	if (in->nbytes > INT_MAX || in->aad_len > INT_MAX || !c ||
 	    EVP_EncryptInit_ex(c, EVP_aes_256_gcm(), NULL, key, iv) <= 0 ||
-	    EVP_EncryptUpdate(c, out, &n, p, (int)nbytes) <= 0 ||
+	    (in->aad_len && EVP_EncryptUpdate(c, NULL, &n, in->aad, (int)in->aad_len) <= 0) ||
+	    EVP_EncryptUpdate(c, out, &n, in->p, (int)in->nbytes) <= 0 ||
 	    EVP_EncryptFinal_ex(c, out + n, &end) <= 0 ||
-	    EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, CK_GCM_TAG, out + nbytes) <= 0) {
+	    EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, CK_GCM_TAG, out + in->nbytes) <= 0) {
 		ERR_clear_error();
 		return ck_fail(err, -EIO, "OpenSSL cannot encrypt with AES-256-GCM");
 	}

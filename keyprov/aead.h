@@ -39,8 +39,15 @@ struct ck_sealed {
 CK_MUST_CHECK int ck_enc_open(const struct ck_enc *enc, const struct ck_secret *key,
 			      const struct ck_sealed *s, struct ck_secret *out, struct ck_err *err);
 
-/* AES-256-GCM: encrypts P[0..NBYTES) to OUT (NBYTES bytes, then the tag). Errors: -EIO. */
-CK_MUST_CHECK int ck_gcm_seal(const uint8_t key[32], const uint8_t iv[CK_GCM_IV], const void *p,
-			      size_t nbytes, uint8_t *out, struct ck_err *err);
+/* What is encrypted and what is only authenticated with it (may be NULL, 0). Borrowed. */
+struct ck_plain {
+	const void *p, *aad;
+	size_t nbytes, aad_len;
+};
+
+/* AES-256-GCM: encrypts IN to OUT (nbytes bytes, then the tag). No IV twice with one KEY.
+ * Errors: -EIO. */
+CK_MUST_CHECK int ck_gcm_seal(const uint8_t key[32], const uint8_t iv[CK_GCM_IV],
+			      const struct ck_plain *in, uint8_t *out, struct ck_err *err);
 
 #endif

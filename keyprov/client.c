@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "keyprov/cmdcall.h"
+#include "keyprov/envelope.h"
 #include "keyprov/gojson.h"
 #include "keyprov/grpccall.h"
 #include "keyprov/privopts.h"
@@ -21,6 +22,25 @@ struct ck_client {
 	const char *grpc;
 	char **argv; /* NULL-ended; NULL when it is no program */
 };
+
+bool ck_client_configured(void)
+{
+	const char *path = getenv(config_var);
+
+	return path && *path;
+}
+
+int ck_client_split(char name[CK_CLIENT_NAME_MAX], const char **value, const char *spec,
+		    struct ck_err *err)
+{
+	size_t len = strcspn(spec, ":");
+
+	if (len == 0 || len >= CK_CLIENT_NAME_MAX)
+		return ck_fail(err, -EINVAL, "key \"provider:%.80s\" names no provider", spec);
+	snprintf(name, CK_CLIENT_NAME_MAX, "%.*s", (int)len, spec);
+	*value = spec[len] ? spec + len + 1 : NULL;
+	return 0;
+}
 
 static int read_cmd(struct ck_client *c, const json_t *cmd, struct ck_err *err)
 {
@@ -69,7 +89,7 @@ static int read_config(struct ck_client *c, struct ck_err *err)
 	CK_JSON *doc = NULL;
 	json_t *providers;
 
-	if (!path || !*path)
+	if (!ck_client_configured())
 		return ck_fail(err, -EINVAL,
 			       "key provider %s is not known: set %s to the file that says "
 			       "how to reach it",
@@ -122,9 +142,10 @@ const char *ck_client_name(const struct ck_client *c)
 	return c->name;
 }
 
-/* As ocicrypt writes it, both parameter objects always there: some servers insist. */
-static int request(const struct ck_client *c, const void *packet, size_t len, struct ck_buf *out,
-		   struct ck_err *err)
+/* Requests as ocicrypt writes them, both parameter objects always there: some servers
+ * insist. */
+static int unwrap_request(const struct ck_client *c, const void *packet, size_t len,
+			  struct ck_buf *out, struct ck_err *err)
 {
 	CK_BUF value = { 0 }, annotation = { 0 };
 	int rc;
@@ -139,50 +160,108 @@ static int request(const struct ck_client *c, const void *packet, size_t len, st
 	return doc ? ck_json_dump(out, doc, err) : ck_nomem(err, "asking a key provider");
 }
 
-/* ocicrypt's service, then Microsoft's rename of it. */
-static int ask_grpc(const struct ck_client *c, const struct ck_buf *req, uint64_t deadline_ms,
-		    struct ck_buf *answer, struct ck_err *err)
+static int wrap_request(const struct ck_client *c, const struct ck_secret *opts, struct ck_buf *out,
+			struct ck_err *err)
 {
-	int rc = ck_grpccall(c->grpc, "/keyprovider.KeyProviderService/UnWrapKey", req->data,
-			     req->len, deadline_ms, answer, err);
+	CK_BUF value = { 0 }, data = { 0 };
+	int rc;
+
+	if ((rc = ck_b64_encode(&value, CK_B64_STD, c->value, strlen(c->value), err)) < 0 ||
+	    (rc = ck_b64_encode(&data, CK_B64_STD, opts->data, opts->len, err)) < 0)
+		return rc;
+	CK_JSON *doc = json_pack("{s:s, s:{s:{s:{s:[s]}, s:{s:{}}}, s:s}, s:{s:n, s:n}}", "op",
+				 "keywrap", "keywrapparams", "ec", "Parameters", c->name,
+				 ck_buf_str(&value), "DecryptConfig", "Parameters", "optsdata",
+				 ck_buf_str(&data), "keyunwrapparams", "dc", "annotation");
+	return doc ? ck_json_dump(out, doc, err) : ck_nomem(err, "asking a key provider");
+}
+
+static int call_grpc(const struct ck_client *c, const char *package, const char *method,
+		     const struct ck_buf *req, uint64_t deadline_ms, struct ck_buf *answer,
+		     struct ck_err *err)
+{
+	char path[64];
+
+	snprintf(path, sizeof path, "/%s.KeyProviderService/%s", package, method);
+	return ck_grpccall(c->grpc, path, req->data, req->len, deadline_ms, answer, err);
+}
+
+/* METHOD of ocicrypt's service, then of Microsoft's rename of it. */
+static int ask_grpc(const struct ck_client *c, const char *method, const struct ck_buf *req,
+		    uint64_t deadline_ms, struct ck_buf *answer, struct ck_err *err)
+{
+	int rc = call_grpc(c, "keyprovider", method, req, deadline_ms, answer, err);
 
 	if (rc != -ENOSYS)
 		return rc;
 	struct ck_err first = *err;
-	rc = ck_grpccall(c->grpc, "/key_provider.KeyProviderService/UnWrapKey", req->data, req->len,
-			 deadline_ms, answer, err);
+	rc = call_grpc(c, "key_provider", method, req, deadline_ms, answer, err);
 	if (rc == -ENOSYS)
 		*err = first;
 	return rc;
 }
 
-static int read_answer(const struct ck_buf *answer, struct ck_secret *out, struct ck_err *err)
+static int ask(const struct ck_client *c, const char *method, const struct ck_buf *req,
+	       struct ck_buf *answer, struct ck_err *err)
+{
+	uint64_t deadline_ms = ck_now_ms() + DEADLINE_MS;
+
+	if (c->argv)
+		return ck_cmdcall(c->argv, req->data, req->len, deadline_ms, answer, err);
+	return ask_grpc(c, method, req, deadline_ms, answer, err);
+}
+
+/* The bytes at FIELD of RESULTS, which may not be none. */
+static int read_answer(const struct ck_buf *answer, const char *results, const char *field,
+		       size_t max, struct ck_secret *out, struct ck_err *err)
 {
 	CK_JSON *doc = NULL;
-	json_t *results, *opts;
+	json_t *obj, *v;
 	int rc;
 
 	if ((rc = ck_json_parse_secret(&doc, answer->data, answer->len, "its answer", err)) < 0 ||
-	    (rc = ck_gojson_get(&results, doc, "keyunwrapresults", err)) < 0 ||
-	    (rc = ck_gojson_get(&opts, results, "optsdata", err)) < 0 ||
-	    (rc = ck_gojson_bytes(out, opts, "optsdata", CK_PRIVOPTS_MAX, err)) < 0)
+	    (rc = ck_gojson_get(&obj, doc, results, err)) < 0 ||
+	    (rc = ck_gojson_get(&v, obj, field, err)) < 0 ||
+	    (rc = ck_gojson_bytes(out, v, field, max, err)) < 0)
 		return rc;
-	return out->len ? 0 : ck_fail(err, -EBADMSG, "its answer has no \"optsdata\"");
+	return out->len ? 0 : ck_fail(err, -EBADMSG, "its answer has no \"%s\"", field);
+}
+
+static int with_name(const struct ck_client *c, int rc, const struct ck_err *why,
+		     struct ck_err *err)
+{
+	return rc < 0 ? ck_fail(err, rc, "key provider %s: %s", c->name, why->msg) : 0;
 }
 
 int ck_client_unwrap(const struct ck_client *c, const void *packet, size_t len,
 		     struct ck_secret *out, struct ck_err *err)
 {
 	CK_BUF req = { 0 }, answer = { .max = ANSWER_MAX };
-	uint64_t deadline_ms = ck_now_ms() + DEADLINE_MS;
 	struct ck_err why = { 0 };
-	int rc = request(c, packet, len, &req, &why);
+	int rc = unwrap_request(c, packet, len, &req, &why);
 
-	if (rc == 0 && c->argv)
-		rc = ck_cmdcall(c->argv, req.data, req.len, deadline_ms, &answer, &why);
-	else if (rc == 0)
-		rc = ask_grpc(c, &req, deadline_ms, &answer, &why);
 	if (rc == 0)
-		rc = read_answer(&answer, out, &why);
-	return rc < 0 ? ck_fail(err, rc, "key provider %s: %s", c->name, why.msg) : 0;
+		rc = ask(c, "UnWrapKey", &req, &answer, &why);
+	if (rc == 0)
+		rc = read_answer(&answer, "keyunwrapresults", "optsdata", CK_PRIVOPTS_MAX, out,
+				 &why);
+	return with_name(c, rc, &why, err);
+}
+
+int ck_client_wrap(const struct ck_client *c, const struct ck_secret *opts, struct ck_buf *out,
+		   struct ck_err *err)
+{
+	CK_BUF req = { 0 }, answer = { .max = ANSWER_MAX };
+	CK_SECRET packet = { 0 };
+	struct ck_err why = { 0 };
+	int rc = wrap_request(c, opts, &req, &why);
+
+	if (rc == 0)
+		rc = ask(c, "WrapKey", &req, &answer, &why);
+	if (rc == 0)
+		rc = read_answer(&answer, "keywrapresults", "annotation", CK_ENVELOPE_PACKET_MAX,
+				 &packet, &why);
+	if (rc == 0)
+		rc = ck_buf_add(out, packet.data, packet.len, &why);
+	return with_name(c, rc, &why, err);
 }

@@ -7,15 +7,11 @@
 #include "keyprov/jwe.h"
 #include "keyprov/packet.h"
 
-#define PREFIX	     "org.opencontainers.image.enc."
-#define KEYS_PREFIX  PREFIX "keys."
-#define PUBOPTS	     PREFIX "pubopts"
+#define KEYS_PREFIX  CK_ENC "keys."
 #define PROVIDER     "provider."
 #define PROVIDER_LEN (sizeof PROVIDER - 1)
 
 enum {
-	RECIPIENTS_MAX = 64,
-	PACKET_MAX = 256 << 10,	   /* bytes of one decoded packet */
 	ANNOTATIONS_MAX = 1 << 20, /* bytes of all our annotations */
 	PUBOPTS_MAX = 16 << 10,
 };
@@ -33,8 +29,8 @@ struct store {
 	struct ck_envelope e;
 	json_t *pubopts;
 	size_t n_bytes; /* of our annotations seen so far */
-	struct ck_recipient recipients[RECIPIENTS_MAX];
-	struct backing backing[RECIPIENTS_MAX];
+	struct ck_recipient recipients[CK_ENVELOPE_RECIPIENTS_MAX];
+	struct backing backing[CK_ENVELOPE_RECIPIENTS_MAX];
 };
 
 static const char *const scheme_names[] = {
@@ -90,12 +86,13 @@ static int add_recipient(struct store *s, enum ck_scheme scheme, const char *pro
 {
 	size_t idx = s->e.n_recipients;
 
-	if (idx == RECIPIENTS_MAX)
-		return ck_fail(err, -EBADMSG, "more than %d recipients", RECIPIENTS_MAX);
+	if (idx == CK_ENVELOPE_RECIPIENTS_MAX)
+		return ck_fail(err, -EBADMSG, "more than %d recipients",
+			       CK_ENVELOPE_RECIPIENTS_MAX);
 	struct ck_recipient *r = &s->recipients[idx];
 	struct backing *b = &s->backing[idx];
 	s->e.n_recipients++;
-	b->raw.max = PACKET_MAX;
+	b->raw.max = CK_ENVELOPE_PACKET_MAX;
 	int rc = ck_b64_decode(&b->raw, CK_B64_STD, b64, len, err);
 	if (rc < 0)
 		return rc;
@@ -190,7 +187,7 @@ static int read_annotation(struct store *s, const char *key, const json_t *v, st
 		return ck_fail(err, -EBADMSG, "encryption annotations hold more than %d bytes",
 			       ANNOTATIONS_MAX);
 	s->n_bytes += len;
-	if (strcmp(key, PUBOPTS) == 0) {
+	if (strcmp(key, CK_ENC_PUBOPTS) == 0) {
 		rc = read_pubopts(s, json_string_value(v), err);
 	} else if (strncmp(key, KEYS_PREFIX, sizeof KEYS_PREFIX - 1) == 0) {
 		const char *suffix = key + sizeof KEYS_PREFIX - 1;
@@ -218,7 +215,7 @@ int ck_envelope_parse(struct ck_envelope **out, const json_t *annotations, struc
 	if (annotations && !json_is_null(annotations) && !json_is_object(annotations))
 		return ck_fail(err, -EBADMSG, "the layer's annotations are not a JSON object");
 	json_object_foreach ((json_t *)(uintptr_t)annotations, key, v) {
-		if (strncmp(key, PREFIX, sizeof PREFIX - 1) != 0)
+		if (strncmp(key, CK_ENC, sizeof CK_ENC - 1) != 0)
 			continue;
 		any = true;
 		int rc = read_annotation(s, key, v, err);
@@ -228,7 +225,7 @@ int ck_envelope_parse(struct ck_envelope **out, const json_t *annotations, struc
 	if (!any)
 		return ck_fail(err, -ENODATA, "the layer has no encryption annotations");
 	if (!e->cipher)
-		return ck_fail(err, -EBADMSG, "annotation " PUBOPTS " is missing");
+		return ck_fail(err, -EBADMSG, "annotation " CK_ENC_PUBOPTS " is missing");
 	*out = ck_take(e);
 	return 0;
 }

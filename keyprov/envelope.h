@@ -13,6 +13,17 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 
+/* Annotations: the public options, and packets by their scheme. */
+#define CK_ENC		"org.opencontainers.image.enc."
+#define CK_ENC_PUBOPTS	CK_ENC "pubopts"
+#define CK_ENC_JWE	CK_ENC "keys.jwe"
+#define CK_ENC_PROVIDER CK_ENC "keys.provider." /* and the provider's name */
+
+enum {
+	CK_ENVELOPE_RECIPIENTS_MAX = 64,
+	CK_ENVELOPE_PACKET_MAX = 256 << 10 /* bytes of one decoded packet */
+};
+
 enum ck_scheme {
 	CK_SCHEME_PROVIDER,
 	CK_SCHEME_JWE,
@@ -49,7 +60,7 @@ const char *ck_scheme_name(enum ck_scheme s);
 
 /*
  * Parses ANNOTATIONS (a JSON object of strings, may be NULL). Sizes and the number
- * of recipients (64) are bounded. A packet that is not understood is still listed.
+ * of recipients are bounded. A packet that is not understood is still listed.
  * *OUT is the caller's to free. Errors: -ENODATA (no enc annotation at all),
  * -EBADMSG (missing pubopts, bad base64 or JSON, lengths), -ENOMEM.
  */

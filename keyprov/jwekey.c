@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <openssl/core_names.h>
+#include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/kdf.h>
 #include <openssl/param_build.h>
@@ -110,14 +111,14 @@ static int shared_secret(EVP_PKEY *key, EVP_PKEY *peer, struct ck_secret *out, s
 	if (!c || EVP_PKEY_derive_init(c) <= 0 || EVP_PKEY_derive_set_peer(c, peer) <= 0 ||
 	    EVP_PKEY_derive(c, NULL, &n) <= 0) {
 		ERR_clear_error();
-		return ck_fail(err, -EBADMSG, "\"epk\" does not agree with our key");
+		return ck_fail(err, -EBADMSG, "the two EC keys do not agree");
 	}
 	int rc = ck_secret_new(out, n, err);
 	if (rc < 0)
 		return rc;
 	if (EVP_PKEY_derive(c, out->data, &n) <= 0 || n != out->len) {
 		ERR_clear_error();
-		return ck_fail(err, -EBADMSG, "\"epk\" does not agree with our key");
+		return ck_fail(err, -EBADMSG, "the two EC keys do not agree");
 	}
 	return 0;
 }
@@ -158,25 +159,86 @@ static int concat_kdf(const struct ck_secret *z, const struct ck_buf *info, stru
 	return 0;
 }
 
-int ck_jwekey_agree(const struct ck_jwekey *r, EVP_PKEY *key, const char *alg, size_t len,
-		    struct ck_secret *out, struct ck_err *err)
+/* LEN bytes for ALG out of what KEY's private and PEER's public half have in common. */
+static int agree(EVP_PKEY *key, EVP_PKEY *peer, const char *alg, const struct ck_buf party[2],
+		 size_t len, struct ck_secret *out, struct ck_err *err)
 {
-	const struct curve *c = curve_of(key);
-	CK_AUTO(pkey_freep) EVP_PKEY *peer = NULL;
 	CK_SECRET z = { 0 };
 	CK_BUF info = { 0 };
 	int rc;
 
-	if (!c)
-		return ck_fail(err, -ENOKEY, "%s needs an EC key, ours is not", r->alg);
-	if ((rc = epk_read(r->epk, c, &peer, err)) < 0 ||
-	    (rc = shared_secret(key, peer, &z, err)) < 0 ||
+	if ((rc = shared_secret(key, peer, &z, err)) < 0 ||
 	    (rc = add_sized(&info, alg, strlen(alg), err)) < 0 ||
-	    (rc = add_sized(&info, r->apu.data, r->apu.len, err)) < 0 ||
-	    (rc = add_sized(&info, r->apv.data, r->apv.len, err)) < 0 ||
+	    (rc = add_sized(&info, party[0].data, party[0].len, err)) < 0 ||
+	    (rc = add_sized(&info, party[1].data, party[1].len, err)) < 0 ||
 	    (rc = add_be32(&info, 8 * len, err)) < 0 || (rc = ck_secret_new(out, len, err)) < 0)
 		return rc;
 	return concat_kdf(&z, &info, out, err);
+}
+
+int ck_jwekey_agree(const struct ck_jwekey *r, EVP_PKEY *key, const char *alg, size_t len,
+		    struct ck_secret *out, struct ck_err *err)
+{
+	const struct curve *c = curve_of(key);
+	const struct ck_buf party[] = { r->apu, r->apv };
+	CK_AUTO(pkey_freep) EVP_PKEY *peer = NULL;
+
+	if (!c)
+		return ck_fail(err, -ENOKEY, "%s needs an EC key, ours is not", r->alg);
+	int rc = epk_read(r->epk, c, &peer, err);
+	return rc < 0 ? rc : agree(key, peer, alg, party, len, out, err);
+}
+
+static int add_coordinate(json_t *jwk, const char *name, const uint8_t *p, size_t len,
+			  struct ck_err *err)
+{
+	CK_BUF text = { 0 };
+	int rc = ck_b64_encode(&text, CK_B64_URL, p, len, err);
+
+	if (rc == 0 && json_object_set_new(jwk, name, json_string(ck_buf_str(&text))) < 0)
+		rc = ck_nomem(err, "writing \"epk\"");
+	return rc;
+}
+
+/* KEY's public half, on curve C, as a JWK (RFC 7518 section 6.2.1). */
+static int epk_write(EVP_PKEY *key, const struct curve *c, json_t **out, struct ck_err *err)
+{
+	uint8_t point[1 + 2 * 66];
+	size_t n = 0;
+
+	if (EVP_PKEY_get_octet_string_param(key, OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point,
+					    &n) <= 0 ||
+	    n != 1 + 2 * c->len || point[0] != 4 /* uncompressed */) {
+		ERR_clear_error();
+		return ck_fail(err, -EIO, "OpenSSL gives no point of an EC key");
+	}
+	CK_JSON *jwk = json_pack("{s:s, s:s}", "kty", "EC", "crv", c->crv);
+	if (!jwk)
+		return ck_nomem(err, "writing \"epk\"");
+	int rc = add_coordinate(jwk, "x", point + 1, c->len, err);
+	if (rc == 0)
+		rc = add_coordinate(jwk, "y", point + 1 + c->len, c->len, err);
+	if (rc == 0)
+		*out = ck_take(jwk);
+	return rc;
+}
+
+int ck_jwekey_offer(EVP_PKEY *key, const char *alg, size_t len, json_t **epk, struct ck_secret *out,
+		    struct ck_err *err)
+{
+	const struct curve *c = curve_of(key);
+	static const struct ck_buf nobody[2];
+
+	if (!c)
+		return ck_fail(err, -EINVAL,
+			       "the public key is not an EC key on P-256, P-384 or P-521");
+	CK_AUTO(pkey_freep) EVP_PKEY *fresh = EVP_EC_gen(c->group);
+	if (!fresh) {
+		ERR_clear_error();
+		return ck_fail(err, -EIO, "OpenSSL cannot make a key on %s", c->crv);
+	}
+	int rc = agree(fresh, key, alg, nobody, len, out, err);
+	return rc < 0 ? rc : epk_write(fresh, c, epk, err);
 }
 
 /* AES key wrap, RFC 3394. */

@@ -33,4 +33,13 @@ CK_MUST_CHECK int ck_jwekey_open(const struct ck_jwekey *r, EVP_PKEY *key, struc
 CK_MUST_CHECK int ck_jwekey_agree(const struct ck_jwekey *r, EVP_PKEY *key, const char *alg,
 				  size_t len, struct ck_secret *out, struct ck_err *err);
 
+/*
+ * The sender's side of it, for the recipient's public key KEY and without party info: a
+ * fresh key of the same curve, its public JWK {"kty","crv","x","y"} to *EPK (the caller's
+ * reference), and LEN bytes for algorithm id ALG that are agreed with it.
+ * Errors: -EINVAL (KEY is not EC, or of another curve), -EIO, -ENOMEM.
+ */
+CK_MUST_CHECK int ck_jwekey_offer(EVP_PKEY *key, const char *alg, size_t len, json_t **epk,
+				  struct ck_secret *out, struct ck_err *err);
+
 #endif

@@ -56,13 +56,30 @@ static int host_check(const char *host, const char *path, struct ck_err *err)
 		       "%s: an endpoint is not a bare host name (no https://, no path)", path);
 }
 
-/* Wraps with the key that the info file PATH describes. -ENOENT only when PATH itself
- * does not exist. */
-static int wrap_with_info(const char *path, const char *kid, const void *in, size_t nbytes,
-			  struct ck_buf *out, struct ck_err *err)
+void ck_kek_free(struct ck_kek *kek)
+{
+	EVP_PKEY_free(kek->key);
+	free(kek->kid);
+	free(kek->hsm_host);
+	free(kek->maa_host);
+	*kek = (struct ck_kek){ 0 };
+}
+
+static int set_names(struct ck_kek *out, const struct ck_packet_names *names, struct ck_err *err)
+{
+	out->kid = strdup(names->kid);
+	out->hsm_host = strdup(names->hsm_host);
+	out->maa_host = names->maa_host ? strdup(names->maa_host) : NULL;
+	if (!out->kid || !out->hsm_host || (names->maa_host && !out->maa_host))
+		return ck_nomem(err, "looking up a key");
+	return 0;
+}
+
+/* The key that the info file PATH describes. -ENOENT only when PATH itself does not
+ * exist. */
+static int find_by_info(struct ck_kek *out, const char *path, const char *kid, struct ck_err *err)
 {
 	CK_JSON *info = NULL;
-	CK_AUTO(pkey_freep) EVP_PKEY *key = NULL;
 	struct ck_packet_names names = { .kid = kid };
 	const char *pem;
 	char pem_path[PATH_MAX];
@@ -80,25 +97,24 @@ static int wrap_with_info(const char *path, const char *kid, const void *in, siz
 	    (rc = host_check(names.maa_host, path, err)) < 0 ||
 	    (rc = beside(pem_path, path, pem, err)) < 0)
 		return rc;
-	if (ck_pem_public(&key, pem_path, err) < 0)
+	if (ck_pem_public(&out->key, pem_path, err) < 0)
 		return ck_fail(err, -EINVAL, "public key named in %s: %s", path,
 			       err ? strdupa(err->msg) : "");
-	return ck_packet_wrap(key, &names, in, nbytes, out, err);
+	return set_names(out, &names, err);
 }
 
-static int wrap_with_hsm(const struct ck_provider *p, const char *kid, const void *in,
-			 size_t nbytes, struct ck_buf *out, struct ck_err *err)
+static int find_by_hsm(struct ck_kek *out, const struct ck_provider *p, const char *kid,
+		       struct ck_err *err)
 {
-	CK_AUTO(pkey_freep) EVP_PKEY *key = NULL;
 	struct ck_attest_key_id id = { p->hsm_host, p->maa_host, kid };
 	struct ck_packet_names names = { kid, p->hsm_host, p->maa_host };
-	int rc = ck_attest_public_key(p->attest, &id, &key, err);
+	int rc = ck_attest_public_key(p->attest, &id, &out->key, err);
 
-	return rc < 0 ? rc : ck_packet_wrap(key, &names, in, nbytes, out, err);
+	return rc < 0 ? rc : set_names(out, &names, err);
 }
 
-int ck_kek_wrap(const struct ck_provider *p, const char *kid, const void *in, size_t nbytes,
-		struct ck_buf *out, struct ck_err *err)
+int ck_kek_find(struct ck_kek *out, const struct ck_provider *p, const char *kid,
+		struct ck_err *err)
 {
 	char path[PATH_MAX];
 	int rc = ck_kid_check(kid, err);
@@ -110,21 +126,39 @@ int ck_kek_wrap(const struct ck_provider *p, const char *kid, const void *in, si
 		int n = snprintf(path, sizeof path, "%s/%s-info.json", p->key_info_dir, kid);
 		if (n < 0 || (size_t)n >= sizeof path)
 			return ck_fail(err, -ENAMETOOLONG, "key info path of %s is too long", kid);
-		rc = wrap_with_info(path, kid, in, nbytes, out, err);
+		rc = find_by_info(out, path, kid, err);
 		if (rc != -ENOENT)
 			return rc;
 	}
 	if (p->hsm_host && p->attest)
-		return wrap_with_hsm(p, kid, in, nbytes, out, err);
+		return find_by_hsm(out, p, kid, err);
 	return ck_fail(err, -ENOENT,
 		       "key %s is not known: there is no %s-info.json in the key-info directory "
 		       "and no HSM is configured to ask for its public half",
 		       kid, kid);
 }
 
+int ck_kek_seal(const struct ck_kek *kek, const void *in, size_t nbytes, struct ck_buf *out,
+		struct ck_err *err)
+{
+	struct ck_packet_names names = { kek->kid, kek->hsm_host, kek->maa_host };
+
+	return ck_packet_wrap(kek->key, &names, in, nbytes, out, err);
+}
+
+int ck_kek_wrap(const struct ck_provider *p, const char *kid, const void *in, size_t nbytes,
+		struct ck_buf *out, struct ck_err *err)
+{
+	CK_KEK kek = { 0 };
+	int rc = ck_kek_find(&kek, p, kid, err);
+
+	return rc < 0 ? rc : ck_kek_seal(&kek, in, nbytes, out, err);
+}
+
 int ck_kek_wrap_file(const char *prefix, const void *in, size_t nbytes, struct ck_buf *out,
 		     struct ck_err *err)
 {
+	CK_KEK kek = { 0 };
 	const char *slash = strrchr(prefix, '/'), *kid = slash ? slash + 1 : prefix;
 	char path[PATH_MAX];
 	int n = snprintf(path, sizeof path, "%s-info.json", prefix);
@@ -134,7 +168,8 @@ int ck_kek_wrap_file(const char *prefix, const void *in, size_t nbytes, struct c
 		return rc;
 	if (n < 0 || (size_t)n >= sizeof path)
 		return ck_fail(err, -ENAMETOOLONG, "key info path of %s is too long", kid);
-	return wrap_with_info(path, kid, in, nbytes, out, err);
+	rc = find_by_info(&kek, path, kid, err);
+	return rc < 0 ? rc : ck_kek_seal(&kek, in, nbytes, out, err);
 }
 
 int ck_kek_unwrap(const struct ck_provider *p, const struct ck_packet *packet,

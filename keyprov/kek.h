@@ -21,8 +21,27 @@
  * and inner '.'; it becomes a part of paths and URLs. Errors: -EINVAL. */
 CK_MUST_CHECK int ck_kid_check(const char *kid, struct ck_err *err);
 
-/* Appends to OUT a packet that wraps P[0..NBYTES) with the KEK KID. Errors: -EINVAL (kid),
- * -ENOENT (no such key here), those of ck_packet_wrap and of the HSM. */
+/* A KEK's public half, and where its private one lives. */
+struct ck_kek {
+	EVP_PKEY *key;
+	char *kid, *hsm_host, *maa_host;
+};
+
+/* Finds the KEK KID: reads its key-info file or asks the HSM. *OUT, zeroed before, is the
+ * caller's to ck_kek_free, on failure too. Errors: -EINVAL (kid, key-info file), -ENOENT
+ * (no such key here), -EBADMSG, those of the HSM, -ENOMEM. */
+CK_MUST_CHECK int ck_kek_find(struct ck_kek *out, const struct ck_provider *p, const char *kid,
+			      struct ck_err *err);
+void ck_kek_free(struct ck_kek *kek); /* a zeroed one is allowed */
+
+#define CK_KEK CK_AUTO(ck_kek_free) struct ck_kek
+
+/* Appends to OUT a packet that wraps IN[0..NBYTES) with KEK. Threads: any number. Errors:
+ * those of ck_packet_wrap. */
+CK_MUST_CHECK int ck_kek_seal(const struct ck_kek *kek, const void *in, size_t nbytes,
+			      struct ck_buf *out, struct ck_err *err);
+
+/* Both at once. */
 CK_MUST_CHECK int ck_kek_wrap(const struct ck_provider *p, const char *kid, const void *in,
 			      size_t nbytes, struct ck_buf *out, struct ck_err *err);
 

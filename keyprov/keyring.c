@@ -55,14 +55,12 @@ void ck_keyring_close(struct ck_keyring *k)
 
 static int add_provider(struct key *key, const char *spec, struct ck_err *err)
 {
-	size_t len = strcspn(spec, ":");
-	char name[256];
+	char name[CK_CLIENT_NAME_MAX];
+	const char *value;
+	int rc = ck_client_split(name, &value, spec, err);
 
-	if (len == 0 || len >= sizeof name)
-		return ck_fail(err, -EINVAL, "key \"provider:%.80s\" names no provider", spec);
-	snprintf(name, sizeof name, "%.*s", (int)len, spec);
 	key->kind = KEY_PROVIDER;
-	return ck_client_open(&key->client, name, spec[len] ? spec + len + 1 : NULL, err);
+	return rc < 0 ? rc : ck_client_open(&key->client, name, value, err);
 }
 
 int ck_keyring_add(struct ck_keyring *k, const char *spec, struct ck_err *err)
@@ -137,24 +135,40 @@ static int unwrap_pem(EVP_PKEY *pem, const struct ck_recipient *r, struct ck_sec
 	return rc < 0 ? rc : ck_jwe_open(jwe, pem, out, err);
 }
 
-static int try_key(const struct ck_keyring *k, const struct key *key, const struct ck_recipient *r,
-		   const struct ck_envelope *e, struct ck_layer_key **out, struct ck_err *err)
+/* What a packet held, as it came and as it reads. */
+struct unwrapped {
+	struct ck_secret opts;
+	struct ck_layer_key *key;
+};
+
+static void unwrapped_free(struct unwrapped *u)
 {
-	CK_SECRET opts = { 0 };
+	ck_secret_free(&u->opts);
+	ck_layer_key_free(u->key);
+	u->key = NULL;
+}
+
+static int try_key(const struct ck_keyring *k, const struct key *key, const struct ck_recipient *r,
+		   const struct ck_envelope *e, struct unwrapped *out, struct ck_err *err)
+{
 	int rc = -EINVAL;
 
 	switch (key->kind) {
 	case KEY_HSM:
-		rc = unwrap_hsm(k, r, &opts, err);
+		rc = unwrap_hsm(k, r, &out->opts, err);
 		break;
 	case KEY_PROVIDER:
-		rc = ck_client_unwrap(key->client, r->packet, r->packet_len, &opts, err);
+		rc = ck_client_unwrap(key->client, r->packet, r->packet_len, &out->opts, err);
 		break;
 	case KEY_PEM:
-		rc = unwrap_pem(key->pem, r, &opts, err);
+		rc = unwrap_pem(key->pem, r, &out->opts, err);
 		break;
 	}
-	return rc < 0 ? rc : ck_privopts_read(&opts, e, out, err);
+	if (rc == 0)
+		rc = ck_privopts_read(&out->opts, e, &out->key, err);
+	if (rc < 0)
+		unwrapped_free(out); /* the next key starts afresh */
+	return rc;
 }
 
 /* What was tried and why it failed, in so many words as a message has room for. */
@@ -176,8 +190,8 @@ static void report_add(struct report *rep, const struct ck_recipient *r, const c
 }
 
 /* Tries all keys on all recipients; 0 as soon as one opens. */
-static int try_all(const struct ck_keyring *k, const struct ck_envelope *e,
-		   struct ck_layer_key **out, struct report *rep)
+static int try_all(const struct ck_keyring *k, const struct ck_envelope *e, struct unwrapped *out,
+		   struct report *rep)
 {
 	uint64_t start = ck_now_ms();
 
@@ -233,8 +247,8 @@ static int nothing_fits(const struct ck_keyring *k, const struct ck_envelope *e,
 	return ck_fail(err, -ENOKEY, "no key fits: %s", rep.text);
 }
 
-int ck_keyring_unwrap(struct ck_keyring *k, const struct ck_envelope *e, struct ck_layer_key **out,
-		      struct ck_err *err)
+static int unwrap(const struct ck_keyring *k, const struct ck_envelope *e, struct unwrapped *out,
+		  struct ck_err *err)
 {
 	struct report rep = { .len = 0 };
 	int rc = ck_privopts_expected(e, err);
@@ -247,4 +261,28 @@ int ck_keyring_unwrap(struct ck_keyring *k, const struct ck_envelope *e, struct 
 	if (!rep.last)
 		return nothing_fits(k, e, err);
 	return ck_fail(err, rc, "the layer's key cannot be unwrapped: %s", rep.text);
+}
+
+int ck_keyring_unwrap(struct ck_keyring *k, const struct ck_envelope *e, struct ck_layer_key **out,
+		      struct ck_err *err)
+{
+	CK_AUTO(unwrapped_free) struct unwrapped u = { .key = NULL };
+	int rc = unwrap(k, e, &u, err);
+
+	if (rc == 0)
+		*out = ck_take(u.key);
+	return rc;
+}
+
+int ck_keyring_unwrap_opts(struct ck_keyring *k, const struct ck_envelope *e,
+			   struct ck_secret *opts, struct ck_err *err)
+{
+	CK_AUTO(unwrapped_free) struct unwrapped u = { .key = NULL };
+	int rc = unwrap(k, e, &u, err);
+
+	if (rc == 0) {
+		*opts = u.opts;
+		u.opts = (struct ck_secret){ 0 };
+	}
+	return rc;
 }

@@ -8,6 +8,7 @@
 
 #include "attest/attest.h"
 #include "base/err.h"
+#include "base/secret.h"
 #include "keyprov/envelope.h"
 
 struct ck_keyring; /* opaque */
@@ -41,8 +42,8 @@ enum ck_layer_cipher {
 struct ck_layer_key {
 	enum ck_layer_cipher cipher;
 	uint8_t symkey[32];
-	uint8_t nonce[16]; /* CTR: the whole initial counter block */
-	uint8_t hmac[32];  /* CTR: expected HMAC-SHA256 of the ciphertext */
+	uint8_t nonce[16]; /* CTR: the whole initial counter block; else zero */
+	uint8_t hmac[32];  /* CTR: expected HMAC-SHA256 of the ciphertext; else zero */
 };
 
 /*
@@ -54,6 +55,14 @@ struct ck_layer_key {
  */
 CK_MUST_CHECK int ck_keyring_unwrap(struct ck_keyring *k, const struct ck_envelope *e,
 				    struct ck_layer_key **out, struct ck_err *err);
+
+/*
+ * The same, but *OPTS (the caller's to free) is the private options as they were
+ * unwrapped, to be wrapped again for further recipients. They are checked all the same:
+ * options that do not open E's layer are not handed on.
+ */
+CK_MUST_CHECK int ck_keyring_unwrap_opts(struct ck_keyring *k, const struct ck_envelope *e,
+					 struct ck_secret *opts, struct ck_err *err);
 void ck_layer_key_free(struct ck_layer_key *key); /* NULL is allowed; wipes */
 
 static inline void ck_layer_key_freep(struct ck_layer_key **key)

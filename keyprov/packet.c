@@ -85,6 +85,7 @@ static int wrap_hybrid(EVP_PKEY *key, const void *p, size_t nbytes, struct ck_bu
 {
 	CK_SECRET cek = { 0 };
 	uint8_t fresh_iv[CK_GCM_IV];
+	const struct ck_plain in = { .p = p, .nbytes = nbytes };
 	int rc = ck_secret_new(&cek, CEK_LEN, err);
 
 	if (rc < 0)
@@ -94,8 +95,7 @@ static int wrap_hybrid(EVP_PKEY *key, const void *p, size_t nbytes, struct ck_bu
 	if ((rc = ck_oaep_encrypt(key, EVP_sha256(), cek.data, CEK_LEN, wrapped, err)) < 0 ||
 	    (rc = ck_buf_add(iv, fresh_iv, CK_GCM_IV, err)) < 0 ||
 	    (rc = ck_buf_reserve(wrapped, nbytes + CK_GCM_TAG, err)) < 0 ||
-	    (rc = ck_gcm_seal(cek.data, fresh_iv, p, nbytes, wrapped->data + wrapped->len, err)) <
-		0)
+	    (rc = ck_gcm_seal(cek.data, fresh_iv, &in, wrapped->data + wrapped->len, err)) < 0)
 		return rc;
 	wrapped->len += nbytes + CK_GCM_TAG;
 	wrapped->data[wrapped->len] = 0;

@@ -33,9 +33,14 @@ static bool usable(const EVP_PKEY *key)
 	return false;
 }
 
-static int load(EVP_PKEY **out, const char *path,
-		EVP_PKEY *(*read)(BIO *, EVP_PKEY **, pem_password_cb *, void *), const char *kind,
-		struct ck_err *err)
+/* What is looked for in a file. */
+struct wanted {
+	EVP_PKEY *(*read)(BIO *, EVP_PKEY **, pem_password_cb *, void *);
+	const char *name;
+	bool no_private; /* a private key beside it is an error */
+};
+
+static int load(EVP_PKEY **out, const char *path, const struct wanted *w, struct ck_err *err)
 {
 	CK_BUF text = { .max = FILE_MAX };
 	int rc = ck_file_read(&text, path, err);
@@ -43,17 +48,23 @@ static int load(EVP_PKEY **out, const char *path,
 	if (rc < 0)
 		return rc;
 	const char *s = ck_buf_str(&text);
+	/* OpenSSL would take the public half out of some forms of them. */
+	if (w->no_private && strstr(s, "PRIVATE KEY-----"))
+		return ck_fail(err, -EINVAL,
+			       "%s holds a private key; to encrypt, give its public half (openssl "
+			       "pkey -in FILE -pubout)",
+			       path);
 	if (strstr(s, "-----BEGIN ENCRYPTED PRIVATE KEY-----") || strstr(s, "4,ENCRYPTED"))
 		return ck_fail(err, -EINVAL,
 			       "%s is encrypted with a password, which is not supported; "
 			       "decrypt it first (openssl pkey)",
 			       path);
 	BIO *bio = BIO_new_mem_buf(s, (int)text.len);
-	EVP_PKEY *key = bio ? read(bio, NULL, no_password, NULL) : NULL;
+	EVP_PKEY *key = bio ? w->read(bio, NULL, no_password, NULL) : NULL;
 	BIO_free(bio);
 	ERR_clear_error();
 	if (!key)
-		return ck_fail(err, -EINVAL, "%s does not hold a PEM %s key", path, kind);
+		return ck_fail(err, -EINVAL, "%s does not hold a PEM %s", path, w->name);
 	if (!usable(key)) {
 		EVP_PKEY_free(key);
 		return ck_fail(err, -EINVAL,
@@ -67,10 +78,33 @@ static int load(EVP_PKEY **out, const char *path,
 
 int ck_pem_private(EVP_PKEY **out, const char *path, struct ck_err *err)
 {
-	return load(out, path, PEM_read_bio_PrivateKey, "private", err);
+	static const struct wanted w = { PEM_read_bio_PrivateKey, "private key", false };
+
+	return load(out, path, &w, err);
 }
 
 int ck_pem_public(EVP_PKEY **out, const char *path, struct ck_err *err)
 {
-	return load(out, path, PEM_read_bio_PUBKEY, "public", err);
+	static const struct wanted w = { PEM_read_bio_PUBKEY, "public key", false };
+
+	return load(out, path, &w, err);
+}
+
+static EVP_PKEY *read_recipient(BIO *bio, EVP_PKEY **out, pem_password_cb *cb, void *ctx)
+{
+	EVP_PKEY *key = PEM_read_bio_PUBKEY(bio, out, cb, ctx);
+
+	if (key || BIO_reset(bio) <= 0)
+		return key;
+	X509 *cert = PEM_read_bio_X509(bio, NULL, cb, ctx);
+	key = cert ? X509_get_pubkey(cert) : NULL;
+	X509_free(cert);
+	return key;
+}
+
+int ck_pem_recipient(EVP_PKEY **out, const char *path, struct ck_err *err)
+{
+	static const struct wanted w = { read_recipient, "public key or certificate", true };
+
+	return load(out, path, &w, err);
 }

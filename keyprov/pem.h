@@ -16,4 +16,13 @@ CK_MUST_CHECK int ck_pem_private(EVP_PKEY **out, const char *path, struct ck_err
 /* A SubjectPublicKeyInfo ("BEGIN PUBLIC KEY"). Errors: the same. */
 CK_MUST_CHECK int ck_pem_public(EVP_PKEY **out, const char *path, struct ck_err *err);
 
+/*
+ * The public key of somebody to encrypt for: a SubjectPublicKeyInfo, or an X.509
+ * certificate ("BEGIN CERTIFICATE", the first one; its signature, dates and usage are not
+ * looked at: that the file is theirs is the user's word). A file with a private key in it
+ * is refused: it has no business where images are made.
+ * Errors: the same.
+ */
+CK_MUST_CHECK int ck_pem_recipient(EVP_PKEY **out, const char *path, struct ck_err *err);
+
 #endif

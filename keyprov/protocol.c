@@ -17,7 +17,20 @@ static bool is_word(const char *s, size_t len, const char *word)
 	return len == strlen(word) && strncasecmp(s, word, len) == 0;
 }
 
-/* Whether the first of VALUES is "<agent of ours>[:<something>]"; the something to KID. */
+bool ck_agent_parse(char kid[CK_KID_MAX], const char *value)
+{
+	size_t agent_len = strcspn(value, ":");
+
+	if (!is_word(value, agent_len, "aasp") && !is_word(value, agent_len, "skr"))
+		return false;
+	const char *rest = value + agent_len + (value[agent_len] == ':');
+	size_t len = strcspn(rest, ":");
+	/* One that is cut could be another key's. */
+	snprintf(kid, CK_KID_MAX, "%.*s", len < CK_KID_MAX ? (int)len : 0, rest);
+	return true;
+}
+
+/* The same for the first of VALUES. */
 static bool is_ours(const json_t *values, char kid[CK_KID_MAX])
 {
 	CK_SECRET text = { 0 };
@@ -27,14 +40,8 @@ static bool is_ours(const json_t *values, char kid[CK_KID_MAX])
 	    ck_gojson_bytes(&text, json_array_get(values, 0), "", sizeof s - 1, NULL) < 0)
 		return false;
 	memcpy(s, text.data, text.len);
-	size_t agent_len = strcspn(s, ":");
-	if (strlen(s) != text.len || /* a NUL within */
-	    (!is_word(s, agent_len, "aasp") && !is_word(s, agent_len, "skr")))
-		return false;
-	const char *rest = s + agent_len + (s[agent_len] == ':');
-	/* Further parts after another ':' mean nothing, as in AASP. */
-	snprintf(kid, CK_KID_MAX, "%.*s", (int)strcspn(rest, ":"), rest);
-	return true;
+	/* No NUL within. */
+	return strlen(s) == text.len && ck_agent_parse(kid, s);
 }
 
 static int find_kid(const json_t *parameters, char kid[CK_KID_MAX], struct ck_err *err)

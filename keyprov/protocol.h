@@ -12,6 +12,7 @@
 #ifndef CK_PROTOCOL_H
 #define CK_PROTOCOL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "base/buf.h"
@@ -28,6 +29,12 @@ struct ck_request {
 	char kid[CK_KID_MAX];  /* wrap: a checked key id */
 	struct ck_secret data; /* wrap: what to wrap; unwrap: the packet */
 };
+
+/* Whether VALUE is "aasp[:<key id>]" or "skr[:<key id>]", a parameter that is for us. KID
+ * gets the key id, not checked yet, "" when it names none or no possible one; further parts after
+ * another
+ * ':' mean nothing, as in AASP. */
+bool ck_agent_parse(char kid[CK_KID_MAX], const char *value);
 
 /*
  * Parses IN[0..NBYTES). OP is what the RPC method says; NULL: the document's "op" decides.

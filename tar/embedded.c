@@ -10,10 +10,9 @@
 #include "tar/indexfile.h"
 #include "tar/inflate/decoder.h"
 
-/* What is read of the end at first where nobody says how much is needed: the seek table and
- * index of a layer of some thousand files. HINT_MAX: nothing vouches for what is said, and
- * where that much is needed another read costs little. */
-enum { TAIL = 256 << 10, HINT_MAX = 16 << 20, PULL = 64 << 10 };
+/* HINT_MAX: nothing vouches for where the index is said to be, and where that much is needed
+ * another read costs little. */
+enum { HINT_MAX = 16 << 20, PULL = 64 << 10 };
 
 int ck_embedded_write(struct ck_buf *out, const struct ck_pass_result *what,
 		      const uint8_t diff_id[32], const struct ck_seek_frame *frames, size_t n,
@@ -141,7 +140,8 @@ static int open_index(struct ck_pass_result *out, const struct tail *t, uint64_t
 int ck_embedded_read(struct ck_pass_result *out, struct ck_reader *plain, uint64_t hint_off,
 		     const uint8_t diff_id[32], struct ck_err *err)
 {
-	uint64_t n = ck_reader_len(plain), off = 0, first = n < TAIL ? 0 : n - TAIL;
+	uint64_t n = ck_reader_len(plain), off = 0;
+	uint64_t first = n < CK_SEEKTABLE_FOOTER ? 0 : n - CK_SEEKTABLE_FOOTER;
 	CK_AUTO(tail_free) struct tail t = { plain, n, n, { .max = CK_INDEXFILE_MAX } };
 	size_t len = 0;
 

@@ -140,7 +140,7 @@ static int take_tag_key(struct ck_pass_result *r, const struct header *h, struct
 
 	if (rc == 0)
 		memcpy(r->tags.key.data, h->tag_key, sizeof h->tag_key);
-	return rc;
+	return rc < 0 ? rc : ck_tags_ready(&r->tags, err);
 }
 
 /* Points R's tables into R->whole, LEN bytes. */

@@ -3,13 +3,12 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <string.h>
 
 #include "base/secret.h"
 #include "base/text.h"
 #include "tar/cipher/ctr.h"
-#include "tar/cipher/hmac.h"
+#include "tar/cipher/twohash.h"
 #include "tar/sealedblob.h"
 
 enum { SEALED_BLOCK = CK_INTAKE_BLOCK / CK_CHUNK * CK_CHUNK_SEALED };
@@ -18,8 +17,7 @@ struct ck_intake {
 	const struct ck_layer_spec *spec;
 	struct ck_reader *blob;
 	struct ck_tags *tags;
-	EVP_MD_CTX *digest;
-	EVP_MAC_CTX *hmac;	   /* CTR */
+	struct ck_twohash *hash;
 	struct ck_chunked *chunks; /* sealed */
 	uint8_t *sealed;	   /* SEALED_BLOCK bytes, or NULL */
 	uint64_t off;		   /* next byte of the blob */
@@ -38,9 +36,7 @@ static int begin_sealed(struct ck_intake *in, struct ck_err *err)
 	if (rc < 0)
 		return rc;
 	in->off = sizeof header;
-	return EVP_DigestUpdate(in->digest, header, sizeof header)
-		   ? 0
-		   : ck_fail(err, -EIO, "SHA-256 failed");
+	return ck_twohash_update(in->hash, header, sizeof header, err);
 }
 
 int ck_intake_open(struct ck_intake **out, const struct ck_layer_spec *spec, struct ck_reader *blob,
@@ -54,12 +50,10 @@ int ck_intake_open(struct ck_intake **out, const struct ck_layer_spec *spec, str
 	in->spec = spec;
 	in->blob = blob;
 	in->tags = tags;
-	in->digest = EVP_MD_CTX_new();
-	if (!in->digest || !EVP_DigestInit_ex(in->digest, EVP_sha256(), NULL))
-		return ck_nomem(err, "verifying a layer");
-	if (key && key->cipher == CK_CIPHER_CTR && !(in->hmac = ck_hmac_new(key->symkey)))
-		return ck_nomem(err, "verifying a layer");
-	int rc = key && key->cipher == CK_CIPHER_CHUNKED ? begin_sealed(in, err) : 0;
+	int rc = ck_twohash_new(&in->hash, key && key->cipher == CK_CIPHER_CTR ? key->symkey : NULL,
+				err);
+	if (rc == 0 && key && key->cipher == CK_CIPHER_CHUNKED)
+		rc = begin_sealed(in, err);
 	if (rc == 0)
 		*out = ck_take(in);
 	return rc;
@@ -69,8 +63,7 @@ void ck_intake_close(struct ck_intake *in)
 {
 	if (!in)
 		return;
-	EVP_MD_CTX_free(in->digest);
-	EVP_MAC_CTX_free(in->hmac);
+	ck_twohash_free(in->hash);
 	ck_chunked_free(in->chunks);
 	free(in->sealed); /* ciphertext */
 	free(in);
@@ -89,9 +82,8 @@ static int next_sealed(struct ck_intake *in, uint8_t *buf, size_t n, size_t *nby
 
 	if (rc < 0)
 		return rc;
-	if (!EVP_DigestUpdate(in->digest, in->sealed, n))
-		return ck_fail(err, -EIO, "hashing failed");
-	return ck_sealedblob_unseal(in->chunks, idx, in->sealed, n, buf, nbytes, err);
+	rc = ck_twohash_update(in->hash, in->sealed, n, err);
+	return rc < 0 ? rc : ck_sealedblob_unseal(in->chunks, idx, in->sealed, n, buf, nbytes, err);
 }
 
 static int next_whole(struct ck_intake *in, uint8_t *buf, size_t n, struct ck_err *err)
@@ -99,12 +91,10 @@ static int next_whole(struct ck_intake *in, uint8_t *buf, size_t n, struct ck_er
 	const struct ck_blob_key *key = in->spec->key;
 	int rc = ck_reader_pread(in->blob, buf, n, in->off, err);
 
-	if (rc < 0)
-		return rc;
-	if (!EVP_DigestUpdate(in->digest, buf, n) ||
-	    (in->hmac && !EVP_MAC_update(in->hmac, buf, n)))
-		return ck_fail(err, -EIO, "hashing failed");
-	rc = in->tags ? ck_tags_set(in->tags, in->off / CK_TAG_CHUNK, buf, n, err) : 0;
+	if (rc == 0)
+		rc = ck_twohash_update(in->hash, buf, n, err);
+	if (rc == 0 && in->tags)
+		rc = ck_tags_set(in->tags, in->off / CK_TAG_CHUNK, buf, n, err);
 	if (rc == 0 && key)
 		rc = ck_ctr_crypt(key->symkey, key->nonce, in->off, buf, n, err);
 	return rc;
@@ -126,34 +116,25 @@ int ck_intake_next(struct ck_intake *in, uint8_t *buf, size_t *nbytes, struct ck
 	return rc;
 }
 
-static int check_digest(struct ck_intake *in, struct ck_err *err)
-{
-	uint8_t got[CK_SHA256_LEN];
-	char is[CK_DIGEST_STR], want[CK_DIGEST_STR];
-
-	if (!EVP_DigestFinal_ex(in->digest, got, NULL))
-		return ck_fail(err, -EIO, "SHA-256 failed");
-	if (memcmp(got, in->spec->digest, sizeof got) == 0)
-		return 0;
-	ck_digest_str(is, got);
-	ck_digest_str(want, in->spec->digest);
-	return ck_fail(err, -EBADMSG,
-		       "digest check failed: the blob is %s, the manifest says %s; it was "
-		       "changed or damaged",
-		       is, want);
-}
-
 int ck_intake_verdict(struct ck_intake *in, struct ck_err *err)
 {
-	uint8_t got[CK_SHA256_LEN];
-	size_t n = 0;
-	int rc = check_digest(in, err);
+	const struct ck_layer_spec *spec = in->spec;
+	uint8_t digest[CK_SHA256_LEN], hmac[CK_SHA256_LEN];
+	char is[CK_DIGEST_STR], want[CK_DIGEST_STR];
+	int rc = ck_twohash_final(in->hash, digest, hmac, err);
 
-	if (rc < 0 || !in->hmac)
+	if (rc < 0)
 		return rc;
-	if (!EVP_MAC_final(in->hmac, got, &n, sizeof got) || n != sizeof got)
-		return ck_fail(err, -EIO, "HMAC-SHA256 failed");
-	if (CRYPTO_memcmp(got, in->spec->key->hmac, sizeof got) != 0)
+	if (memcmp(digest, spec->digest, sizeof digest) != 0) {
+		ck_digest_str(is, digest);
+		ck_digest_str(want, spec->digest);
+		return ck_fail(err, -EBADMSG,
+			       "digest check failed: the blob is %s, the manifest says %s; it was "
+			       "changed or damaged",
+			       is, want);
+	}
+	if (spec->key && spec->key->cipher == CK_CIPHER_CTR &&
+	    CRYPTO_memcmp(hmac, spec->key->hmac, sizeof hmac) != 0)
 		return ck_fail(err, -EBADMSG,
 			       "HMAC check failed: the ciphertext was changed since it was "
 			       "encrypted, or its key is another layer's");

@@ -18,13 +18,20 @@
 
 /* Decoders kept for the next read; a sequential reader of a large zstd frame goes on
  * where it was. */
-enum { N_IDLE = 4, PULL = 4 * CK_TAG_CHUNK };
+enum { N_IDLE = 4 };
+
+/* What a decoder gets at once: the whole of a unit that comes alone from its point, up to
+ * PULL_MAX (libzstd then decompresses straight into the unit); else PULL. KEEP: an idle cursor
+ * holds no larger buffer. */
+enum { PULL = 4 * CK_TAG_CHUNK, PULL_MAX = 4 << 20, KEEP = 1 << 20 };
 
 /* A decoder over the layer's compressed plaintext, and where it stands. */
 struct cursor {
 	struct ck_layer *layer;
 	struct ck_decoder *decoder;
-	uint8_t *buf;	  /* PULL bytes */
+	uint8_t *buf; /* what the decoder is reading */
+	size_t cap;
+	bool alone;	  /* the unit is the only one of its point */
 	uint64_t in_off;  /* next byte to pull */
 	uint64_t in_end;  /* the unit needs no more than this, in whole chunks */
 	uint32_t point;	  /* it was started at */
@@ -42,53 +49,79 @@ struct ck_layer {
 	struct cursor *idle[N_IDLE]; /* NULL: none */
 };
 
+static void cursor_drop_buf(struct cursor *c)
+{
+	if (c->buf)
+		ck_wipe(c->buf, c->cap);
+	free(c->buf);
+	c->buf = NULL;
+	c->cap = 0;
+}
+
 static void cursor_free(struct cursor *c)
 {
 	if (!c)
 		return;
 	ck_decoder_close(c->decoder);
-	if (c->buf)
-		ck_wipe(c->buf, PULL);
-	free(c->buf);
+	cursor_drop_buf(c);
 	free(c);
 }
 
-/* Gives the decoder the next bytes, up to a chunk's end: a chunk is checked whole, so
- * stopping inside one would check it twice. */
+/* Makes room for NBYTES; what was there the decoder has read. */
+static int cursor_room(struct cursor *c, size_t nbytes, struct ck_err *err)
+{
+	if (nbytes <= c->cap && c->cap <= KEEP)
+		return 0;
+	cursor_drop_buf(c);
+	size_t cap = (nbytes + PULL - 1) / PULL * PULL;
+	c->buf = malloc(cap);
+	if (!c->buf)
+		return ck_nomem(err, "reading a layer");
+	c->cap = cap;
+	return 0;
+}
+
+/* Gives the decoder the next bytes, in whole chunks of the blob: a chunk is checked whole, so
+ * taking a part of one would check it twice. */
 static int pull(void *ctx, const uint8_t **p, size_t *nbytes, struct ck_err *err)
 {
 	struct cursor *c = ctx;
-	uint64_t len = ck_reader_len(c->layer->plain);
-	uint64_t end = c->in_off - c->in_off % CK_TAG_CHUNK + PULL;
+	size_t skip = (size_t)(c->in_off % CK_TAG_CHUNK);
+	uint64_t len = ck_reader_len(c->layer->plain), from = c->in_off - skip, end = from + PULL;
 
-	/* A unit entered behind its point may pass the end that was foreseen. */
-	if (end > c->in_end && c->in_off < c->in_end)
-		end = c->in_end;
+	if (c->in_off < c->in_end && c->in_end - from <= (c->alone ? PULL_MAX : PULL))
+		end = c->in_end; /* a unit entered behind its point may pass it */
 	if (end > len)
 		end = len;
 	*p = c->buf;
+	*nbytes = 0;
+	if (c->in_off >= end)
+		return 0;
+	int rc = cursor_room(c, (size_t)(end - from), err);
+	if (rc == 0)
+		rc = ck_reader_pread(c->layer->plain, c->buf, (size_t)(end - from), from, err);
+	if (rc < 0)
+		return rc;
+	*p = c->buf + skip;
 	*nbytes = (size_t)(end - c->in_off);
-	int rc = *nbytes ? ck_reader_pread(c->layer->plain, c->buf, *nbytes, c->in_off, err) : 0;
 	c->in_off = end;
-	return rc;
+	return 0;
 }
 
 static struct cursor *cursor_new(struct ck_layer *l, struct ck_err *err)
 {
 	struct cursor *c = calloc(1, sizeof *c);
 
-	if (c)
-		c->layer = l;
-	if (!c || !(c->buf = malloc(PULL))) {
+	if (!c) {
 		(void)ck_nomem(err, "reading a layer");
-		cursor_free(c);
 		return NULL;
 	}
+	c->layer = l;
+	c->point = UINT32_MAX;
 	if (ck_decoder_open(&c->decoder, l->what.units.compression, pull, c, NULL, err) < 0) {
 		cursor_free(c);
 		return NULL;
 	}
-	c->point = UINT32_MAX;
 	return c;
 }
 
@@ -121,6 +154,8 @@ static struct cursor *cursor_take(struct ck_layer *l, const struct ck_unit_start
 
 static void cursor_put(struct ck_layer *l, struct cursor *c)
 {
+	if (c->alone && c->cap > KEEP) /* it goes on elsewhere, whatever comes next */
+		cursor_drop_buf(c);
 	pthread_mutex_lock(&l->lock);
 	for (size_t i = 0; c && i < N_IDLE; i++) {
 		if (!l->idle[i]) {
@@ -141,6 +176,7 @@ static int cursor_seek(struct cursor *c, uint32_t idx, uint8_t *scratch, size_t 
 	uint64_t in_end = ck_units_in_end(u, idx);
 
 	c->in_end = in_end + (CK_TAG_CHUNK - in_end % CK_TAG_CHUNK) % CK_TAG_CHUNK;
+	c->alone = ck_units_alone(u, idx);
 	if (!leads_to(c, start)) {
 		c->in_off = u->points[start->point].in_off;
 		int rc = ck_decoder_restart(c->decoder, u, start->point, err);

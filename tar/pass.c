@@ -314,7 +314,7 @@ int ck_pass_run(struct ck_pass_result *out, const struct ck_layer_spec *spec,
 void ck_pass_result_free(struct ck_pass_result *r)
 {
 	if (r->whole) {
-		ck_secret_free(&r->tags.key);
+		ck_tags_free_key(&r->tags);
 		free(r->whole);
 		*r = (struct ck_pass_result){ 0 };
 		return;

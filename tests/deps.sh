@@ -5,7 +5,7 @@ set -eu
 packages="gcc make pkg-config libc6-dev binutils fuse3 libfuse3-dev libisal-dev libipsec-mb-dev libzstd-dev zstd
 zlib1g-dev libarchive-dev libarchive-tools libjansson-dev libssl-dev openssl
 libcurl4-openssl-dev curl libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler
-libmicrohttpd-dev libcmocka-dev umoci jq attr libcap2-bin pigz valgrind git
+libmicrohttpd-dev libcmocka-dev umoci jq attr libcap2-bin pigz valgrind strace git
 ca-certificates xxd procps"
 
 missing=

@@ -67,16 +67,13 @@ static int check_oci_version(const struct ck_buf *text, struct ck_err *err)
 	return 0;
 }
 
-/* A layout must say that it is one; skopeo's directories need not. */
-static int check_version(const struct ck_layout *l, struct ck_err *err)
+int ck_layout_version(const struct ck_layout *l, struct ck_err *err)
 {
 	static const char dir_version[] = "Directory Transport Version: 1.";
 	bool oci = l->transport == CK_TRANSPORT_OCI;
 	CK_BUF text = { 0 };
 	int rc = read_file(l, oci ? "oci-layout" : "version", 4096, &text, err);
 
-	if (rc == -ENOENT && !oci)
-		return 0;
 	if (rc < 0)
 		return rc;
 	if (oci)
@@ -95,7 +92,10 @@ int ck_layout_open(struct ck_layout *out, enum ck_transport transport, const cha
 
 	if (fd < 0)
 		return ck_fail(err, -errno, "cannot open directory %s: %s", dir, strerror(errno));
-	int rc = check_version(&l, err);
+	int rc = ck_layout_version(&l, err);
+	/* A layout must say that it is one; skopeo's directories need not. */
+	if (rc == -ENOENT && transport == CK_TRANSPORT_DIR)
+		rc = 0;
 	if (rc < 0)
 		return rc;
 	l.fd = ck_take_fd(&fd);
@@ -109,31 +109,48 @@ void ck_layout_close(struct ck_layout *l)
 	l->fd = -1;
 }
 
+const char *ck_layout_root_name(const struct ck_layout *l)
+{
+	return l->transport == CK_TRANSPORT_OCI ? "index.json" : "manifest.json";
+}
+
 int ck_layout_root(const struct ck_layout *l, struct ck_buf *out, struct ck_err *err)
 {
-	const char *path = l->transport == CK_TRANSPORT_OCI ? "index.json" : "manifest.json";
-
-	return read_file(l, path, CK_LAYOUT_MAX_DOC, out, err);
+	return read_file(l, ck_layout_root_name(l), CK_LAYOUT_MAX_DOC, out, err);
 }
 
 int ck_layout_doc(const struct ck_layout *l, const struct ck_descriptor *d, struct ck_buf *out,
 		  struct ck_err *err)
 {
+	return ck_layout_whole(l, d, CK_LAYOUT_MAX_DOC, out, err);
+}
+
+int ck_layout_whole(const struct ck_layout *l, const struct ck_descriptor *d, size_t max,
+		    struct ck_buf *out, struct ck_err *err)
+{
 	char path[PATH_LEN];
 	uint8_t digest[CK_SHA256_LEN];
+	size_t at = out->len;
+	struct stat st;
 
-	if (d->size > CK_LAYOUT_MAX_DOC)
-		return ck_fail(err, -EFBIG, "its %" PRIu64 " bytes are more than the %d allowed",
-			       d->size, CK_LAYOUT_MAX_DOC);
+	if (d->size > max)
+		return ck_fail(err, -EFBIG, "its %" PRIu64 " bytes are more than the %zu allowed",
+			       d->size, max);
 	blob_path(path, l, d->digest);
-	int rc = read_file(l, path, CK_LAYOUT_MAX_DOC, out, err);
+	CK_AUTO(ck_closep) int fd = open_file(l, path, err);
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return ck_fail(err, -errno, "cannot open %s: %s", path, strerror(errno));
+	if ((uint64_t)st.st_size != d->size)
+		return ck_fail(err, -EBADMSG,
+			       "its size is %jd bytes, but its descriptor says %" PRIu64,
+			       (intmax_t)st.st_size, d->size);
+	out->max = at + (d->size ? (size_t)d->size : 1);
+	int rc = ck_fd_read(out, fd, path, err);
 	if (rc < 0)
 		return rc;
-	if (out->len != d->size)
-		return ck_fail(err, -EBADMSG,
-			       "its size is %zu bytes, but its descriptor says %" PRIu64, out->len,
-			       d->size);
-	ck_sha256(digest, ck_buf_str(out), out->len);
+	ck_sha256(digest, ck_buf_str(out) + at, out->len - at);
 	if (memcmp(digest, d->digest, sizeof digest) != 0)
 		return ck_fail(err, -EBADMSG, "its bytes do not have that digest: it is damaged");
 	return 0;

@@ -25,13 +25,22 @@ CK_MUST_CHECK int ck_layout_open(struct ck_layout *out, enum ck_transport transp
 				 const char *dir, struct ck_err *err);
 void ck_layout_close(struct ck_layout *l);
 
+/* Checks the version that an open directory says it has. Errors: -ENOENT (it says none),
+ * -ENOTSUP, -EBADMSG, errnos. */
+CK_MUST_CHECK int ck_layout_version(const struct ck_layout *l, struct ck_err *err);
+
 /* Appends the document that starts an image: index.json, or a dir's manifest.json. */
+const char *ck_layout_root_name(const struct ck_layout *l);
 CK_MUST_CHECK int ck_layout_root(const struct ck_layout *l, struct ck_buf *out, struct ck_err *err);
 
-/* Appends the document D names to OUT, which must be empty. Errors: errnos, -EBADMSG
- * (size or digest differ), -EFBIG. */
+/* Appends the document D names to OUT, whose max becomes what that needs. Errors: errnos,
+ * -EBADMSG (size or digest differ), -EFBIG. */
 CK_MUST_CHECK int ck_layout_doc(const struct ck_layout *l, const struct ck_descriptor *d,
 				struct ck_buf *out, struct ck_err *err);
+
+/* The same for any blob of at most MAX bytes. */
+CK_MUST_CHECK int ck_layout_whole(const struct ck_layout *l, const struct ck_descriptor *d,
+				  size_t max, struct ck_buf *out, struct ck_err *err);
 
 /* The blob DIGEST of SIZE bytes; its contents are not checked here. *OUT is the
  * caller's to close. Errors: errnos, -EBADMSG (size differs). */

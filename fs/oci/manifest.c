@@ -6,23 +6,6 @@
 
 #include "base/json.h"
 
-#define OCI_MANIFEST	"application/vnd.oci.image.manifest.v1+json"
-#define OCI_INDEX	"application/vnd.oci.image.index.v1+json"
-#define OCI_CONFIG	"application/vnd.oci.image.config.v1+json"
-#define DOCKER_MANIFEST "application/vnd.docker.distribution.manifest.v2+json"
-#define DOCKER_LIST	"application/vnd.docker.distribution.manifest.list.v2+json"
-#define DOCKER_CONFIG	"application/vnd.docker.container.image.v1+json"
-
-bool ck_media_is_index(const char *media_type)
-{
-	return strcmp(media_type, OCI_INDEX) == 0 || strcmp(media_type, DOCKER_LIST) == 0;
-}
-
-bool ck_media_is_manifest(const char *media_type)
-{
-	return strcmp(media_type, OCI_MANIFEST) == 0 || strcmp(media_type, DOCKER_MANIFEST) == 0;
-}
-
 /* Media types are printed: nothing that moves a terminal's cursor passes. */
 static bool media_type_ok(const char *s)
 {
@@ -31,7 +14,7 @@ static bool media_type_ok(const char *s)
 	for (size_t i = 0; i < len; i++)
 		if (s[i] <= 0x20 || s[i] >= 0x7f)
 			return false;
-	return len > 0 && len <= 255;
+	return len > 0 && len <= CK_MEDIA_MAX;
 }
 
 static int read_digest(struct ck_descriptor *d, const json_t *obj, struct ck_err *err)
@@ -74,6 +57,16 @@ int ck_descriptor_read(struct ck_descriptor *out, const json_t *obj, struct ck_e
 	d.annotations = annotations;
 	*out = d;
 	return 0;
+}
+
+json_t *ck_descriptor_json(const char *media_type, const uint8_t digest[CK_SHA256_LEN],
+			   uint64_t size)
+{
+	char text[CK_DIGEST_STR];
+
+	ck_digest_str(text, digest);
+	return json_pack("{s:s,s:s,s:I}", "mediaType", media_type, "digest", text, "size",
+			 (json_int_t)size);
 }
 
 /* What manifests and indexes have in common. *MEDIA_TYPE is the document's own, or NULL. */
@@ -143,12 +136,12 @@ static int read_manifest(struct ck_manifest *m, struct ck_err *err)
 	rc = ck_descriptor_read(&m->config, config, err);
 	if (rc < 0)
 		return ck_wrap(err, "\"config\"");
-	bool docker = strcmp(m->config.media_type, DOCKER_CONFIG) == 0;
-	if (!docker && strcmp(m->config.media_type, OCI_CONFIG) != 0)
+	bool docker = strcmp(m->config.media_type, CK_MEDIA_DOCKER_CONFIG) == 0;
+	if (!docker && strcmp(m->config.media_type, CK_MEDIA_CONFIG) != 0)
 		return ck_fail(err, -ENOTSUP, "it is not a container image: its config is %.80s",
 			       m->config.media_type);
 	if (!m->media_type)
-		m->media_type = docker ? DOCKER_MANIFEST : OCI_MANIFEST;
+		m->media_type = docker ? CK_MEDIA_DOCKER_MANIFEST : CK_MEDIA_MANIFEST;
 	if (!ck_media_is_manifest(m->media_type))
 		return ck_fail(err, -ENOTSUP, "it is not an image manifest but %.80s",
 			       m->media_type);

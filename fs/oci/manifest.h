@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/text.h"
+#include "fs/oci/media.h"
 #include "fs/oci/platform.h"
 
 enum { CK_MANIFEST_MAX_LAYERS = 4096 };
@@ -31,9 +32,9 @@ struct ck_descriptor {
 CK_MUST_CHECK int ck_descriptor_read(struct ck_descriptor *out, const json_t *obj,
 				     struct ck_err *err);
 
-/* What a descriptor's media type promises. */
-bool ck_media_is_index(const char *media_type);
-bool ck_media_is_manifest(const char *media_type);
+/* The same as JSON: a new reference, NULL when memory is out. */
+json_t *ck_descriptor_json(const char *media_type, const uint8_t digest[CK_SHA256_LEN],
+			   uint64_t size);
 
 struct ck_manifest {
 	const char *media_type;

@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "base/json.h"
-
-#define REF_NAME "org.opencontainers.image.ref.name"
+#include "fs/oci/entries.h"
 
 /* The entries still in question: borrowed objects. */
 struct choice {
@@ -25,16 +24,28 @@ static const char *text_of(const json_t *obj, const char *key)
 	return s ? s : "";
 }
 
-static const char *name_of(const json_t *entry)
-{
-	return text_of(json_object_get(entry, "annotations"), REF_NAME);
-}
-
 static bool is_image(const json_t *entry)
 {
 	const char *type = text_of(entry, "mediaType");
 
 	return ck_media_is_index(type) || ck_media_is_manifest(type);
+}
+
+/* What was added to an image is not what is looked for, unless by its name. */
+static bool passed_over(const json_t *entry, const struct ck_wish *w)
+{
+	return ck_entry_is_referrer(entry) &&
+	       !(w->name && strcmp(ck_entry_name(entry), w->name) == 0);
+}
+
+/* The type of an artifact among ENTRIES, "" when there is none. */
+static const char *artifact_in(const json_t *entries)
+{
+	const char *type = "";
+
+	for (size_t i = 0; i < json_array_size(entries) && !*type; i++)
+		type = text_of(json_array_get(entries, i), "artifactType");
+	return type;
 }
 
 /* Keeps the entries whose value (by GET) is WANTED, unless none is and KEEP_IF_NONE. */
@@ -73,7 +84,7 @@ static bool by_platform(const struct choice *c, const char *name)
 	for (size_t i = 0; i < c->n; i++) {
 		if (!json_is_object(json_object_get(c->entries[i], "platform")))
 			return false;
-		if (!name && *name_of(c->entries[i]))
+		if (!name && *ck_entry_name(c->entries[i]))
 			return false;
 	}
 	return true;
@@ -121,7 +132,7 @@ static int pick_platform(const struct choice *c, const struct ck_platform *want,
 static int list_names(struct ck_buf *list, const struct choice *c, struct ck_err *err)
 {
 	for (size_t i = 0; i < c->n; i++) {
-		const char *name = name_of(c->entries[i]);
+		const char *name = ck_entry_name(c->entries[i]);
 		int rc = *name ? ck_buf_addf(list, err, "%s%s", list->len ? ", " : "", name)
 			       : ck_buf_addf(list, err, "%s(no name) @%.80s", list->len ? ", " : "",
 					     digest_of(c->entries[i]));
@@ -138,7 +149,7 @@ static int pick_named(struct choice *c, const char *name, struct ck_err *err)
 
 	if (rc < 0)
 		return rc;
-	keep(c, name_of, name, false);
+	keep(c, ck_entry_name, name, false);
 	if (c->n == 0)
 		return ck_fail(err, -ENOENT, "no image is called \"%s\" there, only: %s", name,
 			       names.len ? ck_buf_str(&names) : "nothing");
@@ -194,9 +205,15 @@ int ck_pick(struct ck_descriptor *out, const json_t *index, const struct ck_wish
 
 	if (!c.entries)
 		return ck_nomem(err, "picking an image");
-	for (size_t i = 0; i < n; i++)
-		if (is_image(json_array_get(manifests, i)))
-			c.entries[c.n++] = json_array_get(manifests, i);
+	for (size_t i = 0; i < n; i++) {
+		const json_t *entry = json_array_get(manifests, i);
+		if (is_image(entry) && !passed_over(entry, asked))
+			c.entries[c.n++] = entry;
+	}
+	if (c.n == 0 && !asked->name && *artifact_in(manifests))
+		return ck_fail(err, -ENOTSUP,
+			       "there is no container image in it, only what refers to one: %.80s",
+			       artifact_in(manifests));
 	int rc = pick_entry(&c, asked, &picked, err);
 	return rc < 0 ? rc : ck_descriptor_read(out, picked, err);
 }

@@ -2,10 +2,24 @@
 
 #include <errno.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <openssl/rand.h>
-#include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
+
+#include "tar/cipher/gcmengine.h"
+
+_Static_assert((int)CK_TAG_LEN == (int)CK_GCM_TAG, "a chunk's tag is a whole GMAC");
+
+/*
+ * Always OpenSSL's engine. The other makes a GMAC a third faster, 13 -> 20 GB/s, but with 512-bit
+ * instructions, after which some of Intel's cores run slower for about a millisecond: the time
+ * in which the unit is decompressed. Measured on Ice Lake, pair by pair, reads took 3 to 4 %
+ * longer.
+ */
+static int expand(struct ck_gcmkey **out, const struct ck_tags *t, struct ck_err *err)
+{
+	return ck_gcmkey_new_with(out, &ck_gcm_openssl, t->key.data, err);
+}
 
 int ck_tags_init(struct ck_tags *t, uint64_t len, struct ck_err *err)
 {
@@ -20,6 +34,8 @@ int ck_tags_init(struct ck_tags *t, uint64_t len, struct ck_err *err)
 		rc = ck_nomem(err, "making chunk tags");
 	else if (RAND_priv_bytes(new.key.data, 32) != 1)
 		rc = ck_fail(err, -EIO, "no randomness for chunk tags");
+	if (rc == 0)
+		rc = ck_tags_ready(&new, err);
 	if (rc < 0)
 		ck_tags_free(&new);
 	else
@@ -27,54 +43,59 @@ int ck_tags_init(struct ck_tags *t, uint64_t len, struct ck_err *err)
 	return rc;
 }
 
+int ck_tags_ready(struct ck_tags *t, struct ck_err *err)
+{
+	return t->gmac ? 0 : expand(&t->gmac, t, err);
+}
+
+void ck_tags_free_key(struct ck_tags *t)
+{
+	ck_gcmkey_free(ck_take(t->gmac));
+	ck_secret_free(&t->key);
+}
+
 void ck_tags_free(struct ck_tags *t)
 {
-	ck_secret_free(&t->key);
+	ck_tags_free_key(t);
 	free(t->tags);
 	*t = (struct ck_tags){ 0 };
 }
 
-/* The tag of chunk IDX = P[0..NBYTES), with a context that already has the key. */
-static bool tag(EVP_CIPHER_CTX *c, uint64_t idx, const uint8_t *p, size_t nbytes,
-		uint8_t out[CK_TAG_LEN])
+/* The tag of chunk IDX = P[0..NBYTES). */
+static int tag(struct ck_gcmkey *gmac, uint64_t idx, const uint8_t *p, size_t nbytes,
+	       uint8_t out[CK_TAG_LEN])
 {
-	uint8_t nonce[12] = { 0 };
-	int n;
+	uint8_t nonce[CK_GCM_NONCE] = { 0 };
 
-	for (int i = 0; i < 8; i++)
-		nonce[11 - i] = (uint8_t)(idx >> (8 * i));
-	return EVP_EncryptInit_ex(c, NULL, NULL, NULL, nonce) &&
-	       EVP_EncryptUpdate(c, NULL, &n, p, (int)nbytes) && EVP_EncryptFinal_ex(c, out, &n) &&
-	       EVP_CIPHER_CTX_ctrl(c, EVP_CTRL_AEAD_GET_TAG, CK_TAG_LEN, out);
+	for (size_t i = 0; i < 8; i++)
+		nonce[CK_GCM_NONCE - 1 - i] = (uint8_t)(idx >> (8 * i));
+	return ck_gcmkey_seal(gmac, nonce, p, nbytes, NULL, out);
 }
 
-/* Calls for each chunk in P: checks against the table, or records when SET. */
+/* For each chunk in P: checks against the table, or records when SET. */
 static int each_chunk(const struct ck_tags *t, uint64_t idx, const uint8_t *p, size_t nbytes,
 		      uint8_t *set, uint64_t *bad, struct ck_err *err)
 {
-	EVP_CIPHER_CTX *c = EVP_CIPHER_CTX_new();
-	bool ok = c && EVP_EncryptInit_ex(c, EVP_aes_256_gcm(), NULL, t->key.data, NULL);
-	int rc = 0;
+	CK_AUTO(ck_gcmkey_freep) struct ck_gcmkey *own = NULL;
+	int rc = t->gmac ? 0 : expand(&own, t, err);
 
-	for (; ok && rc == 0 && nbytes; idx++) {
+	for (; rc == 0 && nbytes; idx++) {
 		uint8_t got[CK_TAG_LEN];
 		size_t n = idx < t->n_tags ? ck_tags_chunk_len(t, idx) : 0;
-		if (n == 0 || n > nbytes) {
-			rc = ck_fail(err, -EINVAL, "not whole chunks of the blob");
-			break;
-		}
-		ok = tag(c, idx, p, n, got);
-		if (ok && set) {
+		if (n == 0 || n > nbytes)
+			return ck_fail(err, -EINVAL, "not whole chunks of the blob");
+		if (tag(own ? own : t->gmac, idx, p, n, got) < 0)
+			return ck_fail(err, -EIO, "AES-256-GMAC failed");
+		if (set) {
 			memcpy(set + idx * CK_TAG_LEN, got, CK_TAG_LEN);
-		} else if (ok && CRYPTO_memcmp(got, t->tags + idx * CK_TAG_LEN, CK_TAG_LEN) != 0) {
+		} else if (CRYPTO_memcmp(got, t->tags + idx * CK_TAG_LEN, CK_TAG_LEN) != 0) {
 			*bad = idx;
 			rc = ck_fail(err, -EBADMSG, "chunk tag differs");
 		}
 		p += n;
 		nbytes -= n;
 	}
-	EVP_CIPHER_CTX_free(c);
-	return ok ? rc : ck_fail(err, -EIO, "AES-256-GMAC failed");
+	return rc;
 }
 
 int ck_tags_set(struct ck_tags *t, uint64_t first, const uint8_t *p, size_t nbytes,

@@ -16,10 +16,13 @@
 
 enum { CK_TAG_LEN = 16, CK_TAG_CHUNK = 65536 };
 
+struct ck_gcmkey;
+
 struct ck_tags {
 	struct ck_secret key;
-	uint64_t len;  /* of the blob, bytes */
-	size_t n_tags; /* chunks of CK_TAG_CHUNK, the last one shorter */
+	struct ck_gcmkey *gmac; /* the same, expanded; NULL: each call does that anew */
+	uint64_t len;		/* of the blob, bytes */
+	size_t n_tags;		/* chunks of CK_TAG_CHUNK, the last one shorter */
 	uint8_t *tags;
 };
 
@@ -27,6 +30,12 @@ struct ck_tags {
  * to ck_tags_free. Errors: -ENOMEM, -EIO (no randomness). */
 CK_MUST_CHECK int ck_tags_init(struct ck_tags *t, uint64_t len, struct ck_err *err);
 void ck_tags_free(struct ck_tags *t); /* {0} is allowed */
+
+/* Expands the key of a table that was not made by ck_tags_init, once, before threads use it.
+ * Errors: -ENOMEM, -EIO. */
+CK_MUST_CHECK int ck_tags_ready(struct ck_tags *t, struct ck_err *err);
+/* Forgets the key alone: of a table whose tags are somebody else's memory. */
+void ck_tags_free_key(struct ck_tags *t);
 
 /* Bytes of chunk IDX. */
 static inline size_t ck_tags_chunk_len(const struct ck_tags *t, uint64_t idx)

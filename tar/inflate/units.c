@@ -152,8 +152,19 @@ uint64_t ck_units_in_end(const struct ck_units *u, uint32_t idx)
 {
 	uint32_t point = u->units[idx].point;
 
-	/* One byte more: the next point may share its first byte with this unit. */
-	return point + 1 < u->n_points ? u->points[point + 1].in_off + 1 : u->in_len;
+	if (point + 1 >= u->n_points)
+		return u->in_len;
+	/* The next point may share its first byte with this unit. */
+	const struct ck_point *next = &u->points[point + 1];
+	return next->in_off + (next->bits != 0);
+}
+
+bool ck_units_alone(const struct ck_units *u, uint32_t idx)
+{
+	uint32_t point = u->units[idx].point;
+
+	return u->units[idx].out_off == u->points[point].out_off &&
+	       (idx + 1 >= u->n_units || u->units[idx + 1].point != point);
 }
 
 int ck_units_window(const struct ck_units *u, const struct ck_point *p, uint8_t out[CK_WINDOW_LEN],

@@ -71,6 +71,10 @@ uint64_t ck_units_end(const struct ck_units *u, uint32_t idx);
 /* The compressed bytes that unit IDX may need end here. */
 uint64_t ck_units_in_end(const struct ck_units *u, uint32_t idx);
 
+/* Whether unit IDX begins at its point and is the only one that needs it: it is then made from
+ * the bytes between the point's in_off and ck_units_in_end. */
+bool ck_units_alone(const struct ck_units *u, uint32_t idx);
+
 /* Writes the window of point P to OUT; its length in *LEN. Errors: -EIO. */
 CK_MUST_CHECK int ck_units_window(const struct ck_units *u, const struct ck_point *p,
 				  uint8_t out[CK_WINDOW_LEN], size_t *len, struct ck_err *err);

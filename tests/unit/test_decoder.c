@@ -343,13 +343,46 @@ static void test_malformed(void **state)
 	assert_fails(decode(&out, &garbage, NULL, 0, &err), -EBADMSG, &err, "garbage after");
 }
 
+/* Which compressed bytes a unit needs, and whether it is the only one that does. */
+static void test_ranges(void **state)
+{
+	struct ck_point points[] = {
+		{ .out_off = 0, .in_off = 0 },
+		{ .out_off = 100,
+		  .in_off = 10,
+		  .bits = 3 }, /* shares byte 10 with what is before */
+		{ .out_off = 200, .in_off = 20 },
+		{ .out_off = 400, .in_off = 40 },
+	};
+	struct ck_unit_start starts[] = {
+		{ 0, 0 }, { 100, 1 }, { 200, 2 }, { 300, 2 }, { 400, 3 },
+	};
+	static const struct {
+		uint64_t in_end;
+		bool alone;
+	} want[] = { { 11, true }, { 20, true }, { 40, false }, { 40, false }, { 50, true } };
+	const struct ck_units u = { .len = 500,
+				    .in_len = 50,
+				    .points = points,
+				    .n_points = N_OF(points),
+				    .units = starts,
+				    .n_units = N_OF(starts) };
+	struct ck_err err = { 0 };
+	(void)state;
+	assert_works(ck_units_check(&u, &err), &err);
+	for (uint32_t i = 0; i < N_OF(want); i++) {
+		assert_int_equal(ck_units_in_end(&u, i), want[i].in_end);
+		assert_int_equal(ck_units_alone(&u, i), want[i].alone);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_points),	       cmocka_unit_test(test_zlib_resumes),
 		cmocka_unit_test(test_aligned_stored), cmocka_unit_test(test_members),
 		cmocka_unit_test(test_header_fields),  cmocka_unit_test(test_frame_points),
-		cmocka_unit_test(test_malformed),
+		cmocka_unit_test(test_malformed),      cmocka_unit_test(test_ranges),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

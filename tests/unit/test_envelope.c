@@ -83,6 +83,9 @@ static const struct {
 	{ "as skopeo writes them", pubopts, 0, "" },
 	{ "null options, as Go writes an empty map",
 	  "{\"cipher\":\"x\",\"hmac\":null,\"cipheroptions\":null}", 0, "" },
+	{ "a sealed layer's: an HMAC that is empty",
+	  "{\"cipher\":\"C2SP_CHUNKED_V1_AES_256_GCM\",\"hmac\":\"\",\"cipheroptions\":{}}", 0,
+	  "" },
 	{ "no options at all", "{\"cipher\":\"x\"}", 0, "" },
 	{ "missing", NULL, -EBADMSG, "pubopts is missing" },
 	{ "no cipher", "{\"hmac\":\"\"}", -EBADMSG, "\"cipher\" is missing" },
@@ -124,6 +127,10 @@ static void public_options_table(void **state)
 		if (ck_envelope_parse(&e, a, &err) != public_options[i].want)
 			fail_msg("%s: %s", public_options[i].why, err.msg);
 		assert_says(&err, public_options[i].says);
+		if (e) {
+			assert_int_equal(e->n_hmac, p == pubopts ? 32 : 0);
+			assert_int_equal(e->n_public_nonce, 0);
+		}
 	}
 }
 

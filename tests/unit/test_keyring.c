@@ -75,6 +75,8 @@ static void add_aasp(json_t *a, const char *name, EVP_PKEY *k, const char *kid, 
 	add(a, name, b.data, b.len);
 }
 
+#define SEALED_PUBOPTS                                                                             \
+	"{\"cipher\":\"C2SP_CHUNKED_V1_AES_256_GCM\",\"hmac\":\"\",\"cipheroptions\":{}}"
 #define AGENT ENC "keys.provider.attestation-agent"
 
 static json_t *aasp_image(void)
@@ -206,6 +208,77 @@ static void cipher_is_looked_at_before_anybody_is_asked(void **state)
 	add_aasp(a, AGENT, key, "imagekey000", "hsm.example", optsdata);
 	assert_rc(unwrap(k, a, &err), -ENOTSUP, &err);
 	assert_int_equal(fake.n_private, 0);
+}
+
+/* What a sealed layer's packet holds, and what of it is handed on. */
+static void a_sealed_layer(void **state)
+{
+	(void)state;
+	static const char sealed[] = "{\"symkey\":\"" KEY32 "\",\"digest\":\"sha256:00\","
+				     "\"cipheroptions\":{}}";
+	struct fake_attest fake = { .key = key, .block_fd = -1 };
+	RING *k = ring(&fake, "hsm");
+	CK_JSON *a = json_object();
+	CK_AUTO(ck_envelope_freep) struct ck_envelope *e = NULL;
+	CK_AUTO(ck_layer_key_freep) struct ck_layer_key *lk = NULL;
+	CK_SECRET opts = { 0 };
+	struct ck_err err = { 0 };
+
+	add(a, ENC "pubopts", SEALED_PUBOPTS, strlen(SEALED_PUBOPTS));
+	add_aasp(a, AGENT, key, "other", "hsm.example", optsdata); /* CTR's: it has a nonce */
+	add_aasp(a, AGENT, key, "imagekey000", "hsm.example", sealed);
+	assert_rc(ck_envelope_parse(&e, a, &err), 0, &err);
+	assert_rc(ck_keyring_unwrap(k, e, &lk, &err), 0, &err);
+	assert_int_equal(lk->cipher, CK_LAYER_CHUNKED);
+	assert_int_equal(lk->symkey[31], 31);
+	assert_int_equal(lk->nonce[15], 0);
+	assert_rc(ck_keyring_unwrap_opts(k, e, &opts, &err), 0, &err);
+	assert_int_equal(opts.len, strlen(sealed));
+	assert_memory_equal(opts.data, sealed, opts.len);
+
+	/* An HMAC there: somebody's change, and nobody is asked. */
+	CK_JSON *changed = json_deep_copy(a);
+	json_object_del(changed, ENC "pubopts");
+	add_pubopts(changed, "C2SP_CHUNKED_V1_AES_256_GCM");
+	int before = fake.n_private;
+	assert_rc(unwrap(k, changed, &err), -EBADMSG, &err);
+	assert_says(&err, "HMAC");
+	assert_int_equal(fake.n_private, before);
+}
+
+/* The options come as they were wrapped; those that are no good for the layer do not. */
+static void options_to_wrap_again(void **state)
+{
+	(void)state;
+	static const char spaced[] = "{ \"cipheroptions\":{\"nonce\":\"" NONCE16 "\"}, \"more\":1,"
+				     "\"symkey\":\"" KEY32 "\"}\n";
+	struct fake_attest fake = { .key = key, .block_fd = -1 };
+	RING *k = ring(&fake, "hsm");
+	CK_JSON *a = json_object();
+	struct ck_err err = { 0 };
+
+	add_pubopts(a, "AES_256_CTR_HMAC_SHA256");
+	add_aasp(a, AGENT, key, "nonsense", "hsm.example", "{}");
+	for (int i = 0; i < 2; i++) {
+		CK_AUTO(ck_envelope_freep) struct ck_envelope *e = NULL;
+		CK_SECRET opts = { 0 };
+		if (i)
+			add_aasp(a, AGENT, key, "imagekey000", "hsm.example", spaced);
+		assert_rc(ck_envelope_parse(&e, a, &err), 0, &err);
+		size_t before = CRYPTO_secure_used();
+		assert_rc(ck_keyring_unwrap_opts(k, e, &opts, &err), i ? 0 : -EBADMSG, &err);
+		if (i) {
+			/* What a recipient that was no good held is not kept. (The first round
+			 * fills OpenSSL's caches.) */
+			assert_int_equal(CRYPTO_secure_used(), before + 128);
+
+			assert_int_equal(opts.len, strlen(spaced));
+			assert_memory_equal(opts.data, spaced, opts.len);
+		} else {
+			assert_says(&err, "key nonsense): private options: \"symkey\" is missing");
+			assert_null(opts.data);
+		}
+	}
 }
 
 static void by_pem_files(void **state)
@@ -586,6 +659,8 @@ int main(void)
 		cmocka_unit_test(one_bad_recipient_does_not_stop_the_next),
 		cmocka_unit_test(nothing_fits),
 		cmocka_unit_test(cipher_is_looked_at_before_anybody_is_asked),
+		cmocka_unit_test(a_sealed_layer),
+		cmocka_unit_test(options_to_wrap_again),
 		cmocka_unit_test(by_pem_files),
 		cmocka_unit_test(by_a_grpc_provider),
 		cmocka_unit_test(by_a_program),

@@ -2,9 +2,11 @@
  * offset; what was changed is refused, and the message names the check. */
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <zlib.h>
 
 #include "base/text.h"
+#include "tar/cipher/tags.h"
 #include "tests/unit/lib/make.h"
 #include "tests/unit/lib/unit.h"
 
@@ -320,6 +322,99 @@ static void test_changed_later(void **state)
 	ck_unitcache_close(cache);
 }
 
+/* A blob that counts what is fetched of it. */
+struct counted {
+	const struct ck_buf *blob;
+	atomic_size_t n_reads, nbytes;
+};
+
+static ssize_t counted_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
+{
+	struct counted *c = ctx;
+
+	(void)err;
+	memcpy(buf, c->blob->data + off, nbytes);
+	c->n_reads++;
+	c->nbytes += nbytes;
+	return (ssize_t)nbytes;
+}
+
+/* Opens the layer of BLOB over C. */
+static struct ck_layer *open_counted(struct counted *c, const struct ck_buf *blob,
+				     const struct ck_layer_spec *spec, struct ck_unitcache *cache)
+{
+	static const struct ck_reader_ops ops = { counted_pread, NULL };
+	struct ck_err err = { 0 };
+	struct ck_reader *r = NULL;
+	struct ck_layer *l = NULL;
+
+	c->blob = blob;
+	assert_works(ck_reader_open(&r, &ops, c, blob->len, &err), &err);
+	assert_works(ck_layer_open(&l, spec, r, cache, NULL, NULL, NULL, &err), &err);
+	c->n_reads = c->nbytes = 0;
+	return l;
+}
+
+/* An empty archive, and behind it bytes that compress to about a third. */
+static void mk_thin(struct ck_buf *out, size_t nbytes)
+{
+	static const uint8_t zeros[1024];
+	uint64_t seed = 5;
+
+	assert_int_equal(ck_buf_add(out, zeros, sizeof zeros, NULL), 0);
+	while (out->len < nbytes) {
+		uint64_t r = mk_random(&seed);
+		assert_int_equal(ck_buf_add(out, &r, sizeof r, NULL), 0);
+		assert_int_equal(ck_buf_add(out, zeros, r % 40, NULL), 0);
+	}
+}
+
+static void pack_zstd_1m(struct ck_buf *out, const struct ck_buf *tar)
+{
+	for (size_t off = 0; off < tar->len; off += 1 << 20)
+		mk_zstd(out, tar->data + off, tar->len - off < 1 << 20 ? tar->len - off : 1 << 20,
+			3);
+}
+
+/* What a unit needs comes at once, and its neighbours' bytes no more than chunks demand. */
+static void test_fetches(void **state)
+{
+	static void (*const packs[])(struct ck_buf *,
+				     const struct ck_buf *) = { pack_raw, pack_gzip, pack_zstd_1m };
+	CK_BUF tar = { 0 };
+	uint8_t buf[65536];
+	(void)state;
+	mk_thin(&tar, 12 << 20);
+	for (size_t i = 0; i < N_OF(packs); i++) {
+		CK_BUF blob = { 0 };
+		struct counted c;
+		struct ck_err err = { 0 };
+		struct ck_unitcache *cache = NULL;
+		struct ck_unitcache_stats s;
+		struct ck_blob_key key;
+		packs[i](&blob, &tar);
+		mk_encrypt(&blob, &key, i);
+		struct ck_layer_spec spec = mk_spec(&blob, &tar, &key);
+		assert_works(ck_unitcache_open(&cache, 64 << 20, &err), &err);
+		struct ck_layer *l = open_counted(&c, &blob, &spec, cache);
+		for (uint64_t off = 0; off < tar.len; off += sizeof buf) {
+			size_t n =
+			    tar.len - off < sizeof buf ? (size_t)(tar.len - off) : sizeof buf;
+			assert_works(ck_layer_pread(l, buf, n, off, &err), &err);
+			assert_memory_equal(buf, tar.data + off, n);
+		}
+		ck_unitcache_stats(cache, &s);
+		assert_true(s.misses >= 11);
+		assert_int_equal(c.n_reads, s.misses);
+		if (packs[i] == pack_raw)
+			assert_int_equal(c.nbytes, blob.len);
+		else /* a unit's first and last chunk hold bytes of its neighbours */
+			assert_true(c.nbytes <= blob.len + s.misses * CK_TAG_CHUNK);
+		ck_layer_close(l);
+		ck_unitcache_close(cache);
+	}
+}
+
 /* What the threads of test_threads share. */
 static struct {
 	struct ck_layer *layer;
@@ -379,7 +474,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_shapes),	 cmocka_unit_test(test_empty_streams),
 		cmocka_unit_test(test_refusals), cmocka_unit_test(test_changed_later),
-		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_fetches),	 cmocka_unit_test(test_threads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,6 +7,7 @@
 
 #include "base/json.h"
 #include "base/secret.h"
+#include "keyprov/oaep.h"
 #include "keyprov/packet.h"
 
 /* As skopeo makes them: 193 bytes, 3 too many for one block of RSA-2048. */
@@ -74,6 +75,32 @@ static void every_key_size(void **state)
 	round_trip(rsa3072, big, sizeof big, CK_WRAP_HYBRID);
 	round_trip(rsa4096, optsdata, 193, "rsa_4096");
 	EVP_PKEY_free(rsa4096);
+}
+
+/* Nobody would notice a content key that is always the same: every packet opens. */
+static void hybrid_keys_and_ivs_are_fresh(void **state)
+{
+	(void)state;
+	struct ck_secret keys[2] = { 0 };
+	uint8_t ivs[2][12];
+	struct ck_err err = { 0 };
+
+	for (int i = 0; i < 2; i++) {
+		CK_BUF out = { 0 };
+		CK_PACKET p = { 0 };
+		assert_rc(ck_packet_wrap(rsa2048, &names, optsdata, 193, &out, &err), 0, &err);
+		assert_rc(ck_packet_parse(&p, out.data, out.len, &err), 0, &err);
+		assert_rc(
+		    ck_oaep_decrypt(rsa2048, EVP_sha256(), p.wrapped.data, 256, &keys[i], &err), 0,
+		    &err);
+		assert_int_equal(keys[i].len, 32);
+		assert_int_equal(p.iv.len, 12);
+		memcpy(ivs[i], p.iv.data, 12);
+	}
+	assert_memory_not_equal(keys[0].data, keys[1].data, 32);
+	assert_memory_not_equal(ivs[0], ivs[1], 12);
+	ck_secret_free(&keys[0]);
+	ck_secret_free(&keys[1]);
 }
 
 /* AASP takes any label for RSA-OAEP-SHA256, so a packet opens by what it is made of. */
@@ -227,6 +254,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_key_size),
+		cmocka_unit_test(hybrid_keys_and_ivs_are_fresh),
 		cmocka_unit_test(label_is_not_checked),
 		cmocka_unit_test(damage_and_wrong_keys_do_not_open),
 		cmocka_unit_test(unfit_keys_and_data_are_refused),

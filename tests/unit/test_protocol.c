@@ -70,6 +70,10 @@ static const struct {
 	  "{\"op\":\"keywrap\",\"keywrapparams\":{\"ec\":{\"Parameters\":{\"attestation-agent\":["
 	  "\"YWFzcDouLi9r\"]}},\"optsdata\":\"e30=\"}}",
 	  -EINVAL, NULL, "key id" },
+	{ "a NUL within (aasp:k\\0x)",
+	  "{\"op\":\"keywrap\",\"keywrapparams\":{\"ec\":{\"Parameters\":{\"attestation-agent\":["
+	  "\"YWFzcDprAHg=\"]}},\"optsdata\":\"e30=\"}}",
+	  -EINVAL, NULL, "names no key" },
 	{ "no parameters",
 	  "{\"op\":\"keywrap\",\"keywrapparams\":{\"ec\":null,\"optsdata\":\"e30=\"}}", -EINVAL,
 	  NULL, "names no key" },

@@ -34,9 +34,9 @@ static int run(const struct ck_options *o, struct ck_err *err)
 	int rc = ck_session_open(&s, o, err);
 
 	if (rc == 0)
-		rc = ck_session_image(&s, o, err);
+		rc = ck_session_image(&s, o->keys, o->n_keys, o, err);
 	if (rc == 0)
-		rc = ck_session_cache(&s, o, err);
+		rc = ck_session_indexes(&s, o, err);
 	if (rc == 0)
 		rc = ck_session_stack(&stack, &s, SIZE_MAX, true, err);
 	if (rc == 0)
@@ -54,10 +54,10 @@ static int run(const struct ck_options *o, struct ck_err *err)
 
 const struct ck_command ck_cmd_cat = {
 	.name = "cat",
-	.synopsis =
-	    "[--config FILE] [--key KEY]... [--cache-dir DIR] [--platform OS/ARCH] IMAGE PATH",
+	.synopsis = "[--config FILE] [--key KEY]... [--cache-dir DIR] [--index DIR] [--platform "
+		    "OS/ARCH] IMAGE PATH",
 	.summary = "write a file of the image to standard output",
-	.options = "ckCp",
+	.options = "ckCIp",
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,

@@ -36,7 +36,7 @@ static int run(const struct ck_options *o, struct ck_err *err)
 		    "standard output is a terminal: send the tar to a file or a program");
 	int rc = ck_session_open(&s, o, err);
 	if (rc == 0)
-		rc = ck_session_image(&s, o, err);
+		rc = ck_session_image(&s, o->keys, o->n_keys, o, err);
 	if (rc == 0)
 		rc = ck_session_stack(&stack, &s, o->layer, false, err);
 	if (rc == 0)

@@ -127,9 +127,9 @@ static int run(const struct ck_options *o, struct ck_err *err)
 	int rc = ck_session_open(&s, o, err);
 
 	if (rc == 0)
-		rc = ck_session_image(&s, o, err);
+		rc = ck_session_image(&s, o->keys, o->n_keys, o, err);
 	if (rc == 0)
-		rc = ck_session_cache(&s, o, err);
+		rc = ck_session_indexes(&s, o, err);
 	if (rc == 0)
 		rc = ck_session_stack(&stack, &s, SIZE_MAX, true, err);
 	/* As ls does: -l shows a link itself. */
@@ -143,10 +143,11 @@ static int run(const struct ck_options *o, struct ck_err *err)
 
 const struct ck_command ck_cmd_ls = {
 	.name = "ls",
-	.synopsis = "[-l] [--config FILE] [--key KEY]... [--cache-dir DIR] [--platform OS/ARCH] "
+	.synopsis = "[-l] [--config FILE] [--key KEY]... [--cache-dir DIR] [--index DIR] "
+		    "[--platform OS/ARCH] "
 		    "IMAGE [PATH]",
 	.summary = "list a directory of the image",
-	.options = "ckCpl",
+	.options = "ckCIpl",
 	.required = "",
 	.min_args = 1,
 	.max_args = 2,

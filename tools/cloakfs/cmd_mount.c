@@ -114,9 +114,9 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 	if (rc == 0)
 		rc = ck_session_open(&s, o, err);
 	if (rc == 0)
-		rc = ck_session_image(&s, o, err);
+		rc = ck_session_image(&s, o->keys, o->n_keys, o, err);
 	if (rc == 0)
-		rc = ck_session_cache(&s, o, err);
+		rc = ck_session_indexes(&s, o, err);
 	if (rc < 0)
 		return rc;
 	rc = ck_session_stack(&stack, &s, SIZE_MAX, o->view == CK_VIEW_ROOTFS, err);
@@ -188,11 +188,11 @@ static int run(const struct ck_options *o, struct ck_err *err)
 
 const struct ck_command ck_cmd_mount = {
 	.name = "mount",
-	.synopsis = "[--config FILE] [--key KEY]... [--cache-dir DIR] [--view rootfs|layers] "
-		    "[--foreground]\n"
-		    "                     [--platform OS/ARCH] IMAGE DIR",
+	.synopsis = "[--config FILE] [--key KEY]... [--cache-dir DIR] [--index DIR]\n"
+		    "                     [--view rootfs|layers] [--foreground] [--platform "
+		    "OS/ARCH] IMAGE DIR",
 	.summary = "mount the image at DIR",
-	.options = "ckCvfp",
+	.options = "ckCIvfp",
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,

@@ -59,6 +59,7 @@ static int verify_layer(struct verify *v, size_t idx, struct ck_err *err)
 	const struct ck_stack_opts opts = {
 		.keys = v->session->keys,
 		.require_encrypted = v->session->config.require_encrypted,
+		.full = true,
 		.progress = on_progress,
 		.progress_ctx = v,
 	};
@@ -121,7 +122,7 @@ static int run(const struct ck_options *o, struct ck_err *err)
 	int rc = ck_session_open(&s, o, err);
 
 	if (rc == 0)
-		rc = ck_session_image(&s, o, err);
+		rc = ck_session_image(&s, o->keys, o->n_keys, o, err);
 	return rc < 0 ? rc : verify_image(&v, err);
 }
 

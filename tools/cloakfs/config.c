@@ -9,7 +9,7 @@
 enum { MAX_FILE = 1 << 20, MAX_HOST = 253 };
 
 /* Every string member: where it is read from, and what it must look like. */
-enum shape { TEXT, PATH, URL, HOST };
+enum shape { TEXT, PATH, PATH_OR_NONE, URL, HOST };
 
 static int check_host(const char *s, bool suffix_allowed, struct ck_err *err)
 {
@@ -55,7 +55,7 @@ static int read_text(const char **out, json_t *obj, const char *key, enum shape 
 
 	if (rc < 0 || !*out)
 		return rc;
-	if (shape == PATH)
+	if (shape == PATH || (shape == PATH_OR_NONE && strcmp(*out, "none") != 0))
 		rc = resolve(obj, key, dir, out, err);
 	else if (shape == URL)
 		rc = check_url(*out, err);
@@ -142,7 +142,7 @@ static int read_strings(struct ck_config *c, json_t *root, const char *dir, stru
 	} members[] = {
 		{ &c->key_info_dir, root, "key_info_dir", PATH },
 		{ &c->ca_file, root, "ca_file", PATH },
-		{ &c->cache_dir, root, "cache_dir", PATH },
+		{ &c->cache_dir, root, "cache_dir", PATH_OR_NONE },
 		{ &c->imds_url, root, "imds_url", URL },
 		{ &c->authority_url, root, "authority_url", URL },
 		{ &c->hsm_resource, root, "hsm_resource", URL },

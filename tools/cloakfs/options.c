@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <zstd.h>
 
 /* LETTER stands for the option in a command's list; only 'h' and 'l' are also short
  * options. */
@@ -15,7 +16,18 @@ static const struct known {
 	{ 'c', "config", "FILE", "the configuration file" },
 	{ 'k', "key", "KEY",
 	  "hsm (the default), provider:NAME[:VALUE], or a PEM file; repeatable" },
-	{ 'C', "cache-dir", "DIR", "keep sealed indexes of layers here: later uses need no pass" },
+	{ 'r', "key", "KEY",
+	  "whom to encrypt for: provider:NAME:VALUE, or a PEM public key; repeatable" },
+	{ 'u', "unwrap", "KEY",
+	  "add the recipients to encrypted layers, too, which KEY opens (as mount's --key)" },
+	{ 'e', "cipher", "CIPHER", "gcm (the default): sealed layers; ctr: as skopeo encrypts" },
+	{ 'z', "compress", "HOW",
+	  "zstd (the default for gcm): anew, in frames; keep: the bytes as they are" },
+	{ 'q', "level", "N", "zstd's compression level (3)" },
+	{ 'y', "layers", "LIST", "only these, as 0,2,-1; the lowest is 0, the uppermost -1" },
+	{ 'O', "out", "DIR", "put the artifact into this layout, not the image's own" },
+	{ 'I', "index", "DIR", "look for the image's index artifact in this layout, too" },
+	{ 'C', "cache-dir", "DIR", "where sealed indexes of layers are kept; none: nowhere" },
 	{ 'p', "platform", "OS/ARCH", "pick this platform, not the host's" },
 	{ 'v', "view", "VIEW", "rootfs (the default): the merged tree; layers: each of them" },
 	{ 'f', "foreground", NULL, "stay; SIGTERM or SIGINT unmounts" },
@@ -68,6 +80,50 @@ static int parse_view(enum ck_view *out, const char *text, struct ck_err *err)
 	return 0;
 }
 
+static int parse_cipher(enum ck_layer_cipher *out, const char *text, struct ck_err *err)
+{
+	if (strcmp(text, "gcm") == 0)
+		*out = CK_LAYER_CHUNKED;
+	else if (strcmp(text, "ctr") == 0)
+		*out = CK_LAYER_CTR;
+	else
+		return ck_fail(err, CK_USAGE, "--cipher is gcm or ctr, not \"%s\"", text);
+	return 0;
+}
+
+static int parse_compress(enum ck_compress *out, const char *text, struct ck_err *err)
+{
+	if (strcmp(text, "zstd") == 0)
+		*out = CK_COMPRESS_ZSTD;
+	else if (strcmp(text, "keep") == 0)
+		*out = CK_COMPRESS_KEEP;
+	else
+		return ck_fail(err, CK_USAGE, "--compress is zstd or keep, not \"%s\"", text);
+	return 0;
+}
+
+static int parse_level(int *out, const char *text, struct ck_err *err)
+{
+	char *end;
+
+	errno = 0;
+	long n = strtol(text, &end, 10);
+	if (text[0] < '0' || text[0] > '9' || *end || errno || n < 1 || n > ZSTD_maxCLevel())
+		return ck_fail(err, CK_USAGE, "--level wants a number from 1 to %d, not \"%s\"",
+			       ZSTD_maxCLevel(), text);
+	*out = (int)n;
+	return 0;
+}
+
+static int add_key(const char **keys, size_t *n, const char *option, const char *key,
+		   struct ck_err *err)
+{
+	if (*n == CK_OPTIONS_MAX_KEYS)
+		return ck_fail(err, CK_USAGE, "more than %d --%s", CK_OPTIONS_MAX_KEYS, option);
+	keys[(*n)++] = key;
+	return 0;
+}
+
 static int take_value(struct ck_options *o, char letter, const char *value, struct ck_err *err)
 {
 	switch (letter) {
@@ -75,9 +131,21 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 		o->config = value;
 		return 0;
 	case 'k':
-		if (o->n_keys == CK_OPTIONS_MAX_KEYS)
-			return ck_fail(err, CK_USAGE, "more than %d --key", CK_OPTIONS_MAX_KEYS);
-		o->keys[o->n_keys++] = value;
+	case 'r':
+		return add_key(o->keys, &o->n_keys, "key", value, err);
+	case 'u':
+		return add_key(o->unwrap, &o->n_unwrap, "unwrap", value, err);
+	case 'e':
+		return parse_cipher(&o->cipher, value, err);
+	case 'z':
+		return parse_compress(&o->compress, value, err);
+	case 'q':
+		return parse_level(&o->level, value, err);
+	case 'y':
+		o->layers = value;
+		return 0;
+	case 'I':
+		o->index = value;
 		return 0;
 	case 'p':
 		o->platform = value;
@@ -99,6 +167,7 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 		o->in = value;
 		return 0;
 	case 'o':
+	case 'O':
 		o->out = value;
 		return 0;
 	}
@@ -143,7 +212,7 @@ static int misfit(int c, char **argv, struct ck_err *err)
 int ck_options_parse(struct ck_options *out, const struct ck_command *cmd, int argc, char **argv,
 		     struct ck_err *err)
 {
-	struct ck_options o = { .layer = SIZE_MAX };
+	struct ck_options o = { .layer = SIZE_MAX, .cipher = CK_LAYER_CHUNKED, .level = 3 };
 	struct option longs[N_KNOWN + 1] = { 0 };
 	bool seen[128] = { false };
 	size_t n = 0;

@@ -9,13 +9,21 @@
 
 #include "base/err.h"
 #include "fs/fuse/mount.h"
+#include "keyprov/keyring.h"
 
 enum { CK_OPTIONS_MAX_KEYS = 16 };
 
+/* ck_options.compress; not given, it depends on the cipher. */
+enum ck_compress { CK_COMPRESS_DEFAULT, CK_COMPRESS_ZSTD, CK_COMPRESS_KEEP };
+
 struct ck_options {
 	const char *config, *platform, *cache_dir, *key_info, *in, *out, *listen;
-	const char *keys[CK_OPTIONS_MAX_KEYS];
-	size_t n_keys;
+	const char *keys[CK_OPTIONS_MAX_KEYS], *unwrap[CK_OPTIONS_MAX_KEYS];
+	size_t n_keys, n_unwrap;
+	const char *layers, *index;
+	enum ck_layer_cipher cipher;
+	enum ck_compress compress;
+	int level;    /* zstd's */
 	size_t layer; /* SIZE_MAX when not given */
 	enum ck_view view;
 	bool json, long_form, foreground, exec;

@@ -1,7 +1,13 @@
 #include "tools/cloakfs/session.h"
 
+#include <errno.h>
+#include <limits.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
+#include "base/log.h"
+#include "fs/oci/reference.h"
 #include "tools/cloakfs/bar.h"
 
 int ck_session_open(struct ck_session *s, const struct ck_options *o, struct ck_err *err)
@@ -26,24 +32,100 @@ int ck_session_open(struct ck_session *s, const struct ck_options *o, struct ck_
 	return ck_attest_open(&s->attest, &opts, err);
 }
 
-int ck_session_image(struct ck_session *s, const struct ck_options *o, struct ck_err *err)
+int ck_session_image(struct ck_session *s, const char *const *keys, size_t n_keys,
+		     const struct ck_options *o, struct ck_err *err)
 {
 	int rc = ck_keyring_open(&s->keys, s->attest, err);
 
-	if (rc == 0 && o->n_keys == 0)
+	if (rc == 0 && n_keys == 0)
 		rc = ck_keyring_add(s->keys, "hsm", err);
-	for (size_t i = 0; rc == 0 && i < o->n_keys; i++)
-		rc = ck_keyring_add(s->keys, o->keys[i], err);
+	for (size_t i = 0; rc == 0 && i < n_keys; i++)
+		rc = ck_keyring_add(s->keys, keys[i], err);
 	return rc < 0 ? rc : ck_image_open(&s->image, o->args[0], o->platform, err);
 }
 
-int ck_session_cache(struct ck_session *s, const struct ck_options *o, struct ck_err *err)
+/* Where the cache is when nobody says: as the FHS and the XDG base directories have it.
+ * False where there is no such place. */
+static bool default_cache(char out[PATH_MAX])
+{
+	const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+	int n;
+
+	if (geteuid() == 0)
+		n = snprintf(out, PATH_MAX, "/var/cache/cloakfs");
+	else if (xdg && *xdg == '/')
+		n = snprintf(out, PATH_MAX, "%s/cloakfs", xdg);
+	else if (home && *home == '/')
+		n = snprintf(out, PATH_MAX, "%s/.cache/cloakfs", home);
+	else
+		return false;
+	return n < PATH_MAX;
+}
+
+static int open_default_cache(struct ck_session *s)
+{
+	char dir[PATH_MAX], parent[PATH_MAX];
+	struct ck_err err = { 0 };
+
+	if (!default_cache(dir))
+		return 0;
+	snprintf(parent, sizeof parent, "%.*s", (int)(strrchr(dir, '/') - dir), dir);
+	(void)mkdir(parent, geteuid() == 0 ? 0755 : 0700); /* a new user's; mostly it is there */
+	if (ck_indexcache_open(&s->cache, dir, &err) < 0)
+		ck_log(CK_LOG_WARNING, "indexes of layers are not kept: %s", err.msg);
+	return 0;
+}
+
+static int open_cache(struct ck_session *s, const struct ck_options *o, struct ck_err *err)
 {
 	const char *dir = o->cache_dir ? o->cache_dir : s->config.cache_dir;
 
-	if (!dir || strcmp(dir, "none") == 0)
-		return 0;
-	return ck_indexcache_open(&s->cache, dir, err);
+	if (!dir)
+		return open_default_cache(s);
+	return strcmp(dir, "none") == 0 ? 0 : ck_indexcache_open(&s->cache, dir, err);
+}
+
+/* The artifact beside the image: of no use to a command is no reason to fail. */
+static int open_own_artifact(struct ck_session *s, const struct ck_options *o, struct ck_err *err)
+{
+	CK_AUTO(ck_reference_free) struct ck_reference r = { 0 };
+	struct ck_err why = { 0 };
+	int rc = ck_reference_parse(&r, o->args[0], err);
+
+	if (rc < 0 || r.transport != CK_TRANSPORT_OCI)
+		return rc;
+	rc = ck_artifact_open(&s->artifacts[0], r.dir, s->image->manifest_digest, &why);
+	if (rc < 0 && rc != -ENOENT)
+		ck_log(CK_LOG_WARNING, "the image's index artifact is not used: %s", why.msg);
+	return 0;
+}
+
+static void chain(struct ck_session *s, size_t *n, struct ck_index_store store)
+{
+	s->stores[*n] = store;
+	if (*n)
+		s->stores[*n - 1].next = &s->stores[*n];
+	s->store = s->stores;
+	++*n;
+}
+
+int ck_session_indexes(struct ck_session *s, const struct ck_options *o, struct ck_err *err)
+{
+	size_t n = 0;
+	int rc = open_cache(s, o, err);
+
+	if (rc == 0)
+		rc = open_own_artifact(s, o, err);
+	if (rc == 0 && o->index)
+		rc = ck_artifact_open(&s->artifacts[1], o->index, s->image->manifest_digest, err);
+	if (rc < 0)
+		return rc;
+	if (s->cache)
+		chain(s, &n, ck_indexcache_store(s->cache));
+	for (size_t i = 0; i < 2; i++)
+		if (s->artifacts[i])
+			chain(s, &n, ck_artifact_store(s->artifacts[i]));
+	return 0;
 }
 
 int ck_session_stack(struct ck_stack **out, const struct ck_session *s, size_t only, bool merge,
@@ -51,11 +133,10 @@ int ck_session_stack(struct ck_stack **out, const struct ck_session *s, size_t o
 {
 	CK_AUTO(ck_stack_closep) struct ck_stack *stack = NULL;
 	CK_AUTO(ck_bar_end) struct ck_bar bar = { 0 };
-	const struct ck_index_store store =
-	    s->cache ? ck_indexcache_store(s->cache) : (struct ck_index_store){ 0 };
 	const struct ck_stack_opts opts = {
 		.keys = s->keys,
-		.store = s->cache ? &store : NULL,
+		.store = s->store,
+		.full = s->full,
 		.require_encrypted = s->config.require_encrypted,
 		.progress = ck_bar_update,
 		.progress_ctx = &bar,
@@ -82,6 +163,8 @@ struct ck_provider ck_session_provider(const struct ck_session *s)
 
 void ck_session_close(struct ck_session *s)
 {
+	for (size_t i = 0; i < 2; i++)
+		ck_artifact_close(s->artifacts[i]);
 	ck_indexcache_close(s->cache);
 	ck_image_close(s->image);
 	ck_keyring_close(s->keys);

@@ -5,6 +5,7 @@
 #define CK_SESSION_H
 
 #include "fs/indexcache.h"
+#include "fs/oci/artifact.h"
 #include "fs/stack.h"
 #include "keyprov/server.h"
 #include "tools/cloakfs/config.h"
@@ -15,7 +16,11 @@ struct ck_session {
 	struct ck_attest *attest;
 	struct ck_keyring *keys;     /* NULL until ck_session_image */
 	struct ck_image *image;	     /* likewise */
-	struct ck_indexcache *cache; /* NULL without ck_session_cache */
+	struct ck_indexcache *cache; /* NULL where none is used */
+	struct ck_artifact *artifacts[2];
+	struct ck_index_store stores[3];    /* chained; of the above */
+	const struct ck_index_store *store; /* for openings; NULL: no index is asked for */
+	bool full;			    /* openings read every layer through */
 };
 
 /* Loads the configuration and opens the way to the HSM, which asks nothing yet.
@@ -23,17 +28,20 @@ struct ck_session {
 CK_MUST_CHECK int ck_session_open(struct ck_session *s, const struct ck_options *o,
 				  struct ck_err *err);
 
-/* Adds the keys of the command line, and the image that its first argument names. */
-CK_MUST_CHECK int ck_session_image(struct ck_session *s, const struct ck_options *o,
-				   struct ck_err *err);
+/* Adds KEYS (none: "hsm"), and the image that the command's first argument names. */
+CK_MUST_CHECK int ck_session_image(struct ck_session *s, const char *const *keys, size_t n_keys,
+				   const struct ck_options *o, struct ck_err *err);
 
 /*
- * Lets later openings take layers' indexes from the cache, and put them there: in
- * --cache-dir, else the configuration's cache_dir; where neither names a directory, none is
- * kept. Not for commands that check a layer in full. Errors: those of ck_indexcache_open.
+ * Lets later openings take layers' indexes from where they may be: the cache, which takes
+ * new ones, too, and index artifacts beside the image or in --index DIR. The cache is
+ * --cache-dir, else the configuration's cache_dir, else /var/cache/cloakfs or the user's
+ * own; "none" is none. Not for commands that check a layer in full. A default cache that
+ * cannot be used costs a log line. Errors: those of ck_indexcache_open and ck_artifact_open
+ * for what was asked for by name.
  */
-CK_MUST_CHECK int ck_session_cache(struct ck_session *s, const struct ck_options *o,
-				   struct ck_err *err);
+CK_MUST_CHECK int ck_session_indexes(struct ck_session *s, const struct ck_options *o,
+				     struct ck_err *err);
 
 /*
  * Opens the image's layers (ONLY as in ck_stack_open) under a progress bar, and with

@@ -12,7 +12,7 @@ azure_start() {
 		note_file "azsim start wrote" "$WORK/azsim.err"
 		bail "the local Azure starts"
 	fi
-	jq --arg k "$KEYS" '. + {key_info_dir: $k}' "$WORK/azsim.json" >"$WORK/cloakfs.json" ||
+	jq --arg k "$KEYS" '. + {key_info_dir: $k, cache_dir: "none"}' "$WORK/azsim.json" >"$WORK/cloakfs.json" ||
 		bail "azsim prints a configuration"
 	export CLOAKFS_CONFIG=$WORK/cloakfs.json
 	azure_key "$KID"

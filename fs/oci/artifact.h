@@ -1,0 +1,56 @@
+/*
+ * artifact - the sealed indexes of an image, kept beside it in its layout.
+ *
+ * They are an artifact that refers to the image's manifest (fs/oci/artifactdoc.h), and that
+ * is found as in a registry without the referrers API: by the index named
+ * "sha256-<hex of the manifest's digest>", which lists what refers to the image.
+ * Whoever can write the layout can write an artifact: what a sealed index says is believed
+ * when its seal holds, which is for tar/ to find out.
+ */
+#ifndef CK_ARTIFACT_H
+#define CK_ARTIFACT_H
+
+#include "fs/oci/manifest.h"
+#include "tar/layer.h"
+
+/* A sealed index, and the digest of the layer's blob that it is about. All borrowed. */
+struct ck_index_blob {
+	const uint8_t *layer_digest; /* CK_SHA256_LEN bytes */
+	const void *p;
+	size_t nbytes;
+};
+
+/*
+ * Adds BLOBS[0..N), at least one, to the oci layout DIR for the image whose manifest SUBJECT
+ * describes, as fs/oci/writer.h adds an image: DIR is made where it is missing, and it is
+ * whole or not at all. An older artifact of
+ * ours makes way for it (its blobs stay, until somebody collects what nothing leads to);
+ * what else refers to the image stays. Of several indexes of one layer the first is taken.
+ * Errors: -EINVAL (N), -EFBIG, -EBADMSG (the list of referrers that is there is damaged),
+ * those of ck_blobstore_open and ck_blobstore_commit.
+ */
+CK_MUST_CHECK int ck_artifact_write(const char *dir, const struct ck_descriptor *subject,
+				    const struct ck_index_blob *blobs, size_t n,
+				    uint8_t manifest_digest[CK_SHA256_LEN], struct ck_err *err);
+
+struct ck_artifact; /* opaque */
+
+/*
+ * Opens the artifact in the oci layout DIR for the image with MANIFEST_DIGEST
+ * ("sha256:<hex>"). *OUT is the caller's to close.
+ * Errors: -ENOENT (there is none), -EBADMSG and others (there is one that cannot be used:
+ * the message says why, and the image is read as well without it).
+ */
+CK_MUST_CHECK int ck_artifact_open(struct ck_artifact **out, const char *dir,
+				   const char *manifest_digest, struct ck_err *err);
+void ck_artifact_close(struct ck_artifact *a); /* NULL is allowed */
+
+static inline void ck_artifact_closep(struct ck_artifact **a)
+{
+	ck_artifact_close(*a);
+}
+
+/* As a layer asks it; it is for reading alone, by any number of threads. Borrows A. */
+struct ck_index_store ck_artifact_store(struct ck_artifact *a);
+
+#endif

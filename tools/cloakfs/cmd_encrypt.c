@@ -1,0 +1,94 @@
+#include <errno.h>
+#include <string.h>
+
+#include "tools/cloakfs/commands.h"
+#include "tools/cloakfs/converted.h"
+#include "tools/cloakfs/session.h"
+
+/* Marks in CHOSEN[0..N) the layers that LIST names: "0,2,-1". */
+static int choose(bool *chosen, size_t n, const char *list, struct ck_err *err)
+{
+	for (const char *at = list;; at++) {
+		char *end;
+		errno = 0;
+		long i = strtol(at, &end, 10);
+		if (end == at || errno || (*end && *end != ',') || !strchr("-0123456789", *at))
+			return ck_fail(err, CK_USAGE,
+				       "--layers wants numbers with commas between, as 0,2,-1, not "
+				       "\"%s\"",
+				       list);
+		size_t idx = i < 0 ? n - (size_t)-i : (size_t)i;
+		if (idx >= n)
+			return ck_fail(err, -EINVAL,
+				       "there is no layer %ld: the image has %zu, from 0 or from "
+				       "-1 downwards",
+				       i, n);
+		chosen[idx] = true;
+		if (!*end)
+			return 0;
+		at = end;
+	}
+}
+
+static int add_recipients(struct ck_recipients *r, const struct ck_options *o, struct ck_err *err)
+{
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < o->n_keys; i++)
+		rc = ck_recipients_add(r, o->keys[i], err);
+	return rc;
+}
+
+static int encrypt(const struct ck_session *s, const struct ck_recipients *r,
+		   const struct ck_options *o, struct ck_err *err)
+{
+	size_t n = s->image->n_layers;
+	CK_AUTO(ck_freep) bool *chosen = calloc(n ? n : 1, sizeof *chosen);
+	bool keep = o->compress == CK_COMPRESS_KEEP ||
+		    (o->compress == CK_COMPRESS_DEFAULT && o->cipher == CK_LAYER_CTR);
+	struct ck_image_conversion how = {
+		.dst = o->args[1],
+		.recipients = r,
+		.keys = o->n_unwrap ? s->keys : NULL,
+		.cipher = o->cipher,
+		.recompress = !keep,
+		.level = o->level,
+		.chosen = o->layers ? chosen : NULL,
+	};
+
+	if (!chosen)
+		return ck_nomem(err, "encrypting an image");
+	int rc = o->layers ? choose(chosen, n, o->layers, err) : 0;
+	return rc ? rc : ck_convert_and_tell(s, &how, "encrypting", o->json, err);
+}
+
+static int run(const struct ck_options *o, struct ck_err *err)
+{
+	CK_SESSION s = { 0 };
+	CK_AUTO(ck_recipients_closep) struct ck_recipients *r = NULL;
+	int rc = ck_session_open(&s, o, err);
+
+	if (rc < 0)
+		return rc;
+	const struct ck_provider own = ck_session_provider(&s);
+	rc = ck_recipients_open(&r, &own, err);
+	if (rc == 0)
+		rc = add_recipients(r, o, err);
+	if (rc == 0)
+		rc = ck_session_image(&s, o->unwrap, o->n_unwrap, o, err);
+	return rc < 0 ? rc : encrypt(&s, r, o, err);
+}
+
+const struct ck_command ck_cmd_encrypt = {
+	.name = "encrypt",
+	.synopsis =
+	    "[--config FILE] --key KEY... [--cipher gcm|ctr] [--compress zstd|keep]\n"
+	    "                       [--level N] [--layers LIST] [--unwrap KEY]... [--json]\n"
+	    "                       [--platform OS/ARCH] SRC DST",
+	.summary = "write the image SRC encrypted to DST",
+	.options = "cruezqyjp",
+	.required = "r",
+	.min_args = 2,
+	.max_args = 2,
+	.run = run,
+};

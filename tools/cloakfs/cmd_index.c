@@ -1,0 +1,130 @@
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "fs/oci/artifact.h"
+#include "fs/oci/reference.h"
+#include "tools/cloakfs/commands.h"
+#include "tools/cloakfs/output.h"
+#include "tools/cloakfs/session.h"
+
+/* Sealed indexes as the passes make them: a store that only takes. */
+struct harvest {
+	struct ck_index_blob *blobs; /* owned, what they point to as well */
+	size_t n, cap;
+};
+
+static void harvest_free(struct harvest *h)
+{
+	for (size_t i = 0; i < h->n; i++) /* the digest stands before the bytes */
+		free((void *)(uintptr_t)h->blobs[i].layer_digest);
+	free(h->blobs);
+}
+
+static int none(void *ctx, const char *digest, struct ck_buf *out, struct ck_err *err)
+{
+	(void)ctx, (void)digest, (void)out;
+	return ck_fail(err, -ENOENT, "it is to be made anew");
+}
+
+static int take(void *ctx, const char *digest, const void *p, size_t nbytes, struct ck_err *err)
+{
+	struct harvest *h = ctx;
+	CK_AUTO(ck_freep) uint8_t *own = h->n < h->cap ? malloc(CK_SHA256_LEN + nbytes) : NULL;
+
+	if (!own)
+		return ck_nomem(err, "keeping a layer's index");
+	int rc = ck_digest_parse(own, digest, err);
+	if (rc < 0)
+		return rc;
+	memcpy(own + CK_SHA256_LEN, p, nbytes);
+	h->blobs[h->n++] = (struct ck_index_blob){ own, own + CK_SHA256_LEN, nbytes };
+	own = NULL;
+	return 0;
+}
+
+static int tell(const struct harvest *h, const char *dir, const uint8_t manifest[32],
+		struct ck_err *err)
+{
+	char size[CK_OUTPUT_SIZE], digest[CK_DIGEST_STR];
+
+	for (size_t i = 0; i < h->n; i++) {
+		ck_digest_str(digest, h->blobs[i].layer_digest);
+		ck_output_size(size, h->blobs[i].nbytes);
+		printf("index      %s of layer %.19s...\n", size, digest);
+	}
+	ck_digest_str(digest, manifest);
+	printf("artifact   %s in %s\n", digest, dir);
+	return ck_output_flush(err);
+}
+
+static int check_image(const struct ck_image *image, struct ck_err *err)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < image->n_layers; i++)
+		n += image->layers[i].encrypted;
+	if (n == 0)
+		return ck_fail(err, -EINVAL,
+			       "no layer of the image is encrypted: an index is sealed under its "
+			       "layer's key, and proves nothing without");
+	return 0;
+}
+
+static int make(struct ck_session *s, const char *dir, struct harvest *h, struct ck_err *err)
+{
+	CK_AUTO(ck_stack_closep) struct ck_stack *stack = NULL;
+	const struct ck_index_store store = { .load = none, .save = take, .ctx = h };
+	struct ck_descriptor subject = { .media_type = s->image->manifest_type,
+					 .size = s->image->manifest_len };
+	uint8_t manifest[CK_SHA256_LEN];
+	int rc = check_image(s->image, err);
+
+	h->cap = s->image->n_layers;
+	h->blobs = calloc(h->cap ? h->cap : 1, sizeof *h->blobs);
+	if (!h->blobs)
+		return ck_nomem(err, "keeping layers' indexes");
+	s->store = &store;
+	if (rc == 0)
+		rc = ck_session_stack(&stack, s, SIZE_MAX, false, err);
+	s->store = NULL;
+	if (rc == 0 && h->n == 0)
+		return ck_fail(err, -EINVAL,
+			       "every encrypted layer of the image holds its own index already");
+	if (rc == 0)
+		rc = ck_digest_parse(subject.digest, s->image->manifest_digest, err);
+	memcpy(subject.digest_str, s->image->manifest_digest, sizeof subject.digest_str);
+	if (rc == 0)
+		rc = ck_artifact_write(dir, &subject, h->blobs, h->n, manifest, err);
+	return rc < 0 ? rc : tell(h, dir, manifest, err);
+}
+
+static int run(const struct ck_options *o, struct ck_err *err)
+{
+	CK_SESSION s = { 0 };
+	CK_AUTO(ck_reference_free) struct ck_reference r = { 0 };
+	CK_AUTO(harvest_free) struct harvest h = { 0 };
+	int rc = ck_session_open(&s, o, err);
+
+	if (rc == 0)
+		rc = ck_session_image(&s, o->keys, o->n_keys, o, err);
+	if (rc == 0)
+		rc = ck_reference_parse(&r, o->args[0], err);
+	if (rc == 0 && !o->out && r.transport != CK_TRANSPORT_OCI)
+		rc = ck_fail(err, -EINVAL,
+			     "a dir holds one image and no artifacts: name a layout for it with "
+			     "--out DIR");
+	return rc < 0 ? rc : make(&s, o->out ? o->out : r.dir, &h, err);
+}
+
+const struct ck_command ck_cmd_index = {
+	.name = "index",
+	.synopsis = "[--config FILE] [--key KEY]... [--out DIR] [--platform OS/ARCH] IMAGE",
+	.summary =
+	    "make sealed indexes of an encrypted image, so that mounts need not read it through",
+	.options = "ckOp",
+	.required = "",
+	.min_args = 1,
+	.max_args = 1,
+	.run = run,
+};
