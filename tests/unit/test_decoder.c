@@ -379,10 +379,10 @@ static void test_ranges(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_points),	     cmocka_unit_test(test_aligned_stored),
-		cmocka_unit_test(test_members),	     cmocka_unit_test(test_header_fields),
-		cmocka_unit_test(test_frame_points), cmocka_unit_test(test_malformed),
-		cmocka_unit_test(test_ranges),	     cmocka_unit_test(test_zlib_resumes),
+		cmocka_unit_test(test_points),	       cmocka_unit_test(test_zlib_resumes),
+		cmocka_unit_test(test_aligned_stored), cmocka_unit_test(test_members),
+		cmocka_unit_test(test_header_fields),  cmocka_unit_test(test_frame_points),
+		cmocka_unit_test(test_malformed),      cmocka_unit_test(test_ranges),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
