@@ -53,25 +53,30 @@ int ck_units_add_unit(struct ck_units *u, uint64_t out_off, struct ck_err *err)
 	int rc = room(&u->units, u->n_units, &u->cap_units, sizeof *u->units, err);
 	if (rc < 0)
 		return rc;
-	u->units[u->n_units++] =
-	    (struct ck_unit_start){ .out_off = out_off, .point = (uint32_t)(u->n_points - 1) };
+	/* As bytes, for what lies between the members is written out with them. */
+	struct ck_unit_start *t = memset(&u->units[u->n_units++], 0, sizeof *t);
+	t->out_off = out_off;
+	t->point = (uint32_t)(u->n_points - 1);
 	return 0;
 }
 
 int ck_units_add_point(struct ck_units *u, const struct ck_point *p, const uint8_t *window,
 		       size_t window_len, struct ck_err *err)
 {
-	struct ck_point own = *p;
 	int rc = room(&u->points, u->n_points, &u->cap_points, sizeof *u->points, err);
 	if (rc < 0)
 		return rc;
-	own.window_off = u->windows_len;
-	own.window_len = 0;
+	struct ck_point *own = memset(&u->points[u->n_points], 0, sizeof *own);
+	own->out_off = p->out_off;
+	own->in_off = p->in_off;
+	own->bits = p->bits;
+	own->mid = p->mid;
+	own->window_off = u->windows_len;
 	if (window_len)
-		rc = add_window(u, window, window_len, &own.window_len, err);
+		rc = add_window(u, window, window_len, &own->window_len, err);
 	if (rc < 0)
 		return rc;
-	u->points[u->n_points++] = own;
+	u->n_points++;
 	/* Nothing came out since the last unit began: this point serves it better. */
 	if (u->n_units && u->units[u->n_units - 1].out_off == p->out_off) {
 		u->units[u->n_units - 1].point = (uint32_t)(u->n_points - 1);

@@ -31,13 +31,11 @@ struct ck_point {
 	uint32_t window_len; /* 0: none needed */
 	uint8_t bits;	     /* low bits of byte in_off that belong to the block before */
 	uint8_t mid;	     /* 1 inside a deflate stream: no header comes next */
-	uint8_t unused[2];   /* zeros: points are written as they lie */
 };
 
 struct ck_unit_start {
 	uint64_t out_off;
 	uint32_t point;
-	uint32_t unused; /* 0: as above */
 };
 
 struct ck_units {
