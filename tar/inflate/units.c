@@ -24,28 +24,11 @@ static int room(void *p, size_t n, size_t *cap, size_t size, struct ck_err *err)
 	return 0;
 }
 
-static int add_window(struct ck_units *u, const uint8_t *window, size_t len, uint32_t *packed,
-		      struct ck_err *err)
+static int add_window(struct ck_units *u, const uint8_t *window, size_t len, struct ck_err *err)
 {
-	size_t bound = ZSTD_compressBound(len);
+	int rc = u->recorded ? 0 : ck_windows_open(&u->recorded, err);
 
-	if (u->cap_windows - u->windows_len < bound) {
-		size_t cap = u->cap_windows * 2 + 64 * bound;
-		uint8_t *w = realloc(u->windows, cap);
-		if (!w)
-			return ck_nomem(err, "recording decompression windows");
-		u->windows = w;
-		u->cap_windows = cap;
-	}
-	/* One context for all: making it takes longer than compressing 32 KiB. */
-	if (!u->packer && !(u->packer = ZSTD_createCCtx()))
-		return ck_nomem(err, "compressing a decompression window");
-	size_t n = ZSTD_compressCCtx(u->packer, u->windows + u->windows_len, bound, window, len, 1);
-	if (ZSTD_isError(n))
-		return ck_nomem(err, "compressing a decompression window");
-	u->windows_len += n;
-	*packed = (uint32_t)n;
-	return 0;
+	return rc < 0 ? rc : ck_windows_put(u->recorded, (uint32_t)u->n_points, window, len, err);
 }
 
 int ck_units_add_unit(struct ck_units *u, uint64_t out_off, struct ck_err *err)
@@ -71,9 +54,8 @@ int ck_units_add_point(struct ck_units *u, const struct ck_point *p, const uint8
 	own->in_off = p->in_off;
 	own->bits = p->bits;
 	own->mid = p->mid;
-	own->window_off = u->windows_len;
 	if (window_len)
-		rc = add_window(u, window, window_len, &own->window_len, err);
+		rc = add_window(u, window, window_len, err);
 	if (rc < 0)
 		return rc;
 	u->n_points++;
@@ -85,24 +67,37 @@ int ck_units_add_point(struct ck_units *u, const struct ck_point *p, const uint8
 	return ck_units_add_unit(u, p->out_off, err);
 }
 
-void ck_units_finish(struct ck_units *u, uint64_t len, uint64_t in_len)
+/* Packs the windows that are left, and tells the points where theirs lie. */
+static int take_windows(struct ck_units *u, struct ck_err *err)
+{
+	size_t n;
+	int rc = ck_windows_pack(u->recorded, err);
+
+	if (rc < 0)
+		return rc;
+	const struct ck_packed_window *t = ck_windows_table(u->recorded, &n);
+	for (size_t i = 0; i < n; i++) {
+		u->points[t[i].point].window_off = t[i].off;
+		u->points[t[i].point].window_len = t[i].len;
+	}
+	u->windows = ck_windows_take(u->recorded, &u->windows_len);
+	ck_windows_close(u->recorded);
+	u->recorded = NULL;
+	return 0;
+}
+
+int ck_units_finish(struct ck_units *u, uint64_t len, uint64_t in_len, struct ck_err *err)
 {
 	u->len = len;
 	u->in_len = in_len;
-	ZSTD_freeCCtx(u->packer);
-	u->packer = NULL;
 	while (u->n_units && u->units[u->n_units - 1].out_off >= len)
 		u->n_units--;
-	if (u->windows_len) {
-		uint8_t *w = realloc(u->windows, u->windows_len);
-		u->windows = w ? w : u->windows;
-		u->cap_windows = u->windows_len;
-	}
+	return u->recorded ? take_windows(u, err) : 0;
 }
 
 void ck_units_free(struct ck_units *u)
 {
-	ZSTD_freeCCtx(u->packer);
+	ck_windows_close(u->recorded);
 	free(u->points);
 	free(u->units);
 	free(u->windows);

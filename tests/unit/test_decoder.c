@@ -43,7 +43,7 @@ static int decode(struct ck_buf *out, const struct ck_buf *in, struct ck_units *
 			rc = ck_buf_add(out, buf, got, err);
 	}
 	if (rc == 0 && u)
-		ck_units_finish(u, out->len, in->len);
+		rc = ck_units_finish(u, out->len, in->len, err);
 	return rc;
 }
 
