@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 
 struct job {
@@ -41,7 +42,7 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static size_t n_cpus(void)
+size_t ck_pool_n_cpus(void)
 {
 	cpu_set_t set;
 	int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 0;
@@ -49,9 +50,26 @@ static size_t n_cpus(void)
 	return n > 0 ? (size_t)n : 1;
 }
 
+/* Signals stay with the program's own threads: one that ends a mount must not find a thread
+ * here that has not blocked it. */
+static int start_threads(struct ck_pool *p, size_t n)
+{
+	sigset_t all, old;
+	int rc = 0;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	while (rc == 0 && p->n_threads < n) {
+		rc = pthread_create(&p->threads[p->n_threads], NULL, work, p);
+		p->n_threads += rc == 0;
+	}
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return rc;
+}
+
 int ck_pool_open(struct ck_pool **out, size_t n_threads, size_t max_queued, struct ck_err *err)
 {
-	size_t n = n_threads ? n_threads : n_cpus();
+	size_t n = n_threads ? n_threads : ck_pool_n_cpus();
 	CK_AUTO(ck_pool_closep) struct ck_pool *p = calloc(1, sizeof *p + n * sizeof p->threads[0]);
 
 	if (!p)
@@ -62,9 +80,8 @@ int ck_pool_open(struct ck_pool **out, size_t n_threads, size_t max_queued, stru
 	p->jobs = calloc(p->cap, sizeof *p->jobs);
 	if (!p->jobs)
 		return ck_nomem(err, "starting worker threads");
-	for (; p->n_threads < n; p->n_threads++)
-		if (pthread_create(&p->threads[p->n_threads], NULL, work, p) != 0)
-			return ck_fail(err, -EAGAIN, "cannot start a thread");
+	if (start_threads(p, n) != 0)
+		return ck_fail(err, -EAGAIN, "cannot start a thread");
 	*out = ck_take(p);
 	return 0;
 }

@@ -1,6 +1,6 @@
 /*
  * pool - a few threads that work off a bounded queue.
- * Threads: any may submit; jobs run beside each other in no order.
+ * Threads: any may submit; jobs run beside each other in no order, with all signals blocked.
  */
 #ifndef CK_POOL_H
 #define CK_POOL_H
@@ -24,6 +24,9 @@ static inline void ck_pool_closep(struct ck_pool **p)
 {
 	ck_pool_close(*p);
 }
+
+/* CPUs that this process may use: at least 1. */
+size_t ck_pool_n_cpus(void);
 
 size_t ck_pool_n_threads(const struct ck_pool *p);
 

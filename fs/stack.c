@@ -5,9 +5,12 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "base/log.h"
+#include "base/pool.h"
 #include "fs/layerspec.h"
 
-enum { CACHE_BYTES = 64 << 20 };
+/* AHEAD: units that wait to be read ahead; more than a few readers' would come too late. */
+enum { CACHE_BYTES = 64 << 20, AHEAD = 16 };
 
 /* Where the progress of one layer lies within that of all. */
 struct progress {
@@ -64,6 +67,7 @@ static int open_layer(struct ck_stack *s, size_t idx, const struct ck_stack_opts
 	if (rc < 0)
 		return rc;
 	blob = NULL;
+	ck_layer_readahead(s->layers[idx], s->pool);
 	s->index[idx] = ck_layer_index(s->layers[idx]);
 	progress->before += l->size;
 	return 0;
@@ -92,6 +96,19 @@ static int open_layers(struct ck_stack *s, size_t only, const struct ck_stack_op
 	return 0;
 }
 
+/* Threads to read ahead on, where there is another CPU for them. A mount works without. */
+static struct ck_pool *open_pool(void)
+{
+	struct ck_pool *pool = NULL;
+	struct ck_err err;
+
+	if (ck_pool_n_cpus() < 2)
+		return NULL;
+	if (ck_pool_open(&pool, 0, AHEAD, &err) < 0)
+		ck_log(CK_LOG_WARNING, "nothing is read ahead: %s", err.msg);
+	return pool;
+}
+
 int ck_stack_open(struct ck_stack **out, const struct ck_image *image, size_t only,
 		  const struct ck_stack_opts *opts, struct ck_err *err)
 {
@@ -110,8 +127,10 @@ int ck_stack_open(struct ck_stack **out, const struct ck_image *image, size_t on
 		return ck_nomem(err, "opening an image's layers");
 	int rc =
 	    ck_unitcache_open(&s->cache, opts->cache_bytes ? opts->cache_bytes : CACHE_BYTES, err);
-	if (rc == 0)
+	if (rc == 0) {
+		s->pool = open_pool();
 		rc = open_layers(s, only, opts, err);
+	}
 	if (rc == 0)
 		*out = ck_take(s);
 	return rc;
@@ -130,6 +149,7 @@ void ck_stack_close(struct ck_stack *s)
 	ck_tree_free(s->tree);
 	for (size_t i = 0; s->layers && i < s->image->n_layers; i++)
 		ck_layer_close(s->layers[i]);
+	ck_pool_close(s->pool);
 	ck_unitcache_close(s->cache);
 	free(s->layers);
 	free(s->index);

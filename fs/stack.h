@@ -19,6 +19,7 @@ struct ck_stack {
 	const struct ck_index **index; /* likewise */
 	struct ck_tree *tree;	       /* merged; NULL until ck_stack_merge */
 	struct ck_unitcache *cache;
+	struct ck_pool *pool; /* reads ahead; NULL: nobody does */
 };
 
 struct ck_stack_opts {

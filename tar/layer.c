@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/queue.h>
 
 #include "base/log.h"
 #include "base/secret.h"
@@ -13,30 +14,10 @@
 #include "tar/inflate/decoder.h"
 #include "tar/pass.h"
 #include "tar/plain.h"
+#include "tar/readahead.h"
 #include "tar/sealed.h"
 #include "tar/sealedblob.h"
-
-/* Decoders kept for the next read; a sequential reader of a large zstd frame goes on
- * where it was. */
-enum { N_IDLE = 4 };
-
-/* What a decoder gets at once: the whole of a unit that comes alone from its point, up to
- * PULL_MAX (libzstd then decompresses straight into the unit); else PULL. KEEP: an idle cursor
- * holds no larger buffer. */
-enum { PULL = 4 * CK_TAG_CHUNK, PULL_MAX = 4 << 20, KEEP = 1 << 20 };
-
-/* A decoder over the layer's compressed plaintext, and where it stands. */
-struct cursor {
-	struct ck_layer *layer;
-	struct ck_decoder *decoder;
-	uint8_t *buf; /* what the decoder is reading */
-	size_t cap;
-	bool alone;	  /* the unit is the only one of its point */
-	uint64_t in_off;  /* next byte to pull */
-	uint64_t in_end;  /* the unit needs no more than this, in whole chunks */
-	uint32_t point;	  /* it was started at */
-	uint64_t out_off; /* it will give next */
-};
+#include "tar/unitmaker.h"
 
 struct ck_layer {
 	char *name;
@@ -44,182 +25,129 @@ struct ck_layer {
 	struct ck_blob_key *key; /* in secret memory; NULL: plain */
 	struct ck_pass_result what;
 	struct ck_reader *plain;
+	struct ck_unitmaker *maker;
 	struct ck_unitcache *cache; /* borrowed */
+	/* Read-ahead; none without POOL, which is borrowed. */
+	struct ck_pool *pool;
+	struct ck_readahead ahead;
 	pthread_mutex_t lock;
-	struct cursor *idle[N_IDLE]; /* NULL: none */
+	pthread_cond_t done;
+	TAILQ_HEAD(, job) jobs; /* queued or running */
+	bool closing;
 };
-
-static void cursor_drop_buf(struct cursor *c)
-{
-	if (c->buf)
-		ck_wipe(c->buf, c->cap);
-	free(c->buf);
-	c->buf = NULL;
-	c->cap = 0;
-}
-
-static void cursor_free(struct cursor *c)
-{
-	if (!c)
-		return;
-	ck_decoder_close(c->decoder);
-	cursor_drop_buf(c);
-	free(c);
-}
-
-/* Makes room for NBYTES; what was there the decoder has read. */
-static int cursor_room(struct cursor *c, size_t nbytes, struct ck_err *err)
-{
-	if (nbytes <= c->cap && c->cap <= KEEP)
-		return 0;
-	cursor_drop_buf(c);
-	size_t cap = (nbytes + PULL - 1) / PULL * PULL;
-	c->buf = malloc(cap);
-	if (!c->buf)
-		return ck_nomem(err, "reading a layer");
-	c->cap = cap;
-	return 0;
-}
-
-/* Gives the decoder the next bytes, in whole chunks of the blob: a chunk is checked whole, so
- * taking a part of one would check it twice. */
-static int pull(void *ctx, const uint8_t **p, size_t *nbytes, struct ck_err *err)
-{
-	struct cursor *c = ctx;
-	size_t skip = (size_t)(c->in_off % CK_TAG_CHUNK);
-	uint64_t len = ck_reader_len(c->layer->plain), from = c->in_off - skip, end = from + PULL;
-
-	if (c->in_off < c->in_end && c->in_end - from <= (c->alone ? PULL_MAX : PULL))
-		end = c->in_end; /* a unit entered behind its point may pass it */
-	if (end > len)
-		end = len;
-	*p = c->buf;
-	*nbytes = 0;
-	if (c->in_off >= end)
-		return 0;
-	int rc = cursor_room(c, (size_t)(end - from), err);
-	if (rc == 0)
-		rc = ck_reader_pread(c->layer->plain, c->buf, (size_t)(end - from), from, err);
-	if (rc < 0)
-		return rc;
-	*p = c->buf + skip;
-	*nbytes = (size_t)(end - c->in_off);
-	c->in_off = end;
-	return 0;
-}
-
-static struct cursor *cursor_new(struct ck_layer *l, struct ck_err *err)
-{
-	struct cursor *c = calloc(1, sizeof *c);
-
-	if (!c) {
-		(void)ck_nomem(err, "reading a layer");
-		return NULL;
-	}
-	c->layer = l;
-	c->point = UINT32_MAX;
-	if (ck_decoder_open(&c->decoder, l->what.units.compression, pull, c, NULL, err) < 0) {
-		cursor_free(c);
-		return NULL;
-	}
-	return c;
-}
-
-/* Whether C, left where it is, comes to unit U without starting again. */
-static bool leads_to(const struct cursor *c, const struct ck_unit_start *u)
-{
-	return c->point == u->point && c->out_off <= u->out_off;
-}
-
-/* The idle cursor nearest before unit U, else any idle one, else a new one. */
-static struct cursor *cursor_take(struct ck_layer *l, const struct ck_unit_start *u,
-				  struct ck_err *err)
-{
-	size_t best = N_IDLE;
-
-	pthread_mutex_lock(&l->lock);
-	for (size_t i = 0; i < N_IDLE; i++) {
-		struct cursor *c = l->idle[i], *b = best < N_IDLE ? l->idle[best] : NULL;
-		if (!c)
-			continue;
-		if (!b || (leads_to(c, u) && (!leads_to(b, u) || c->out_off > b->out_off)))
-			best = i;
-	}
-	struct cursor *c = best < N_IDLE ? l->idle[best] : NULL;
-	if (c)
-		l->idle[best] = NULL;
-	pthread_mutex_unlock(&l->lock);
-	return c ? c : cursor_new(l, err);
-}
-
-static void cursor_put(struct ck_layer *l, struct cursor *c)
-{
-	if (c->alone && c->cap > KEEP) /* it goes on elsewhere, whatever comes next */
-		cursor_drop_buf(c);
-	pthread_mutex_lock(&l->lock);
-	for (size_t i = 0; c && i < N_IDLE; i++) {
-		if (!l->idle[i]) {
-			l->idle[i] = c;
-			c = NULL;
-		}
-	}
-	pthread_mutex_unlock(&l->lock);
-	cursor_free(c);
-}
-
-/* Moves C to unit IDX: from where it is, or from the unit's point. */
-static int cursor_seek(struct cursor *c, uint32_t idx, uint8_t *scratch, size_t scratch_len,
-		       struct ck_err *err)
-{
-	const struct ck_units *u = &c->layer->what.units;
-	const struct ck_unit_start *start = &u->units[idx];
-	uint64_t in_end = ck_units_in_end(u, idx);
-
-	c->in_end = in_end + (CK_TAG_CHUNK - in_end % CK_TAG_CHUNK) % CK_TAG_CHUNK;
-	c->alone = ck_units_alone(u, idx);
-	if (!leads_to(c, start)) {
-		c->in_off = u->points[start->point].in_off;
-		int rc = ck_decoder_restart(c->decoder, u, start->point, err);
-		if (rc < 0)
-			return rc;
-		c->point = start->point;
-		c->out_off = u->points[start->point].out_off;
-	}
-	while (c->out_off < start->out_off) {
-		uint64_t left = start->out_off - c->out_off;
-		size_t got, n = left < scratch_len ? (size_t)left : scratch_len;
-		int rc = ck_decoder_read(c->decoder, scratch, n, &got, err);
-		if (rc < 0)
-			return rc;
-		if (got < n)
-			return ck_fail(err, -EIO, "the stream ends before its unit %u", idx);
-		c->out_off += got;
-	}
-	return 0;
-}
 
 /* Decompresses unit IDX into BUF: the cache's fill function. */
 static int fill(void *owner, uint32_t idx, uint8_t *buf, size_t nbytes, struct ck_err *err)
 {
-	struct ck_layer *l = owner;
-	struct cursor *c = cursor_take(l, &l->what.units.units[idx], err);
-	size_t got = 0;
+	const struct ck_layer *l = owner;
+	int rc = ck_unitmaker_make(l->maker, idx, buf, nbytes, err);
 
-	if (!c)
-		return -ENOMEM;
-	int rc = cursor_seek(c, idx, buf, nbytes, err); /* buf is free to be scratch */
-	if (rc == 0)
-		rc = ck_decoder_read(c->decoder, buf, nbytes, &got, err);
-	c->out_off += got;
-	if (rc == 0 && got < nbytes)
-		rc = ck_fail(err, -EIO, "the stream ends inside its unit %u", idx);
-	if (rc < 0) {
-		cursor_free(c); /* its state is anyone's guess */
-		/* What was verified once cannot be malformed: it changed, or we are wrong. */
-		return rc == -ENOMEM ? rc : (ck_wrap(err, "%s", l->name), -EIO);
+	/* What was verified once cannot be malformed: it changed, or we are wrong. */
+	return rc < 0 && rc != -ENOMEM ? (ck_wrap(err, "%s", l->name), -EIO) : rc;
+}
+
+static int get_unit(struct ck_layer *l, uint32_t idx, struct ck_unit **unit, const uint8_t **data,
+		    struct ck_err *err)
+{
+	const struct ck_units *u = &l->what.units;
+	size_t nbytes = (size_t)(ck_units_end(u, idx) - u->units[idx].out_off);
+
+	return ck_unitcache_get(l->cache, l, idx, nbytes, fill, unit, data, err);
+}
+
+/* Units to be prepared, one after the other. */
+struct job {
+	struct ck_layer *l;
+	uint32_t next, end; /* END may grow meanwhile */
+	TAILQ_ENTRY(job) link;
+};
+
+static void job_end(struct job *j)
+{
+	TAILQ_REMOVE(&j->l->jobs, j, link);
+	pthread_cond_broadcast(&j->l->done);
+	free(j);
+}
+
+/* Whether nothing is left to do for unit IDX. When others follow it from the same point, it is
+ * waited for, lest they be begun before it. */
+static bool done_alone(const struct ck_layer *l, uint32_t idx)
+{
+	return ck_units_alone(&l->what.units, idx) && ck_unitcache_has(l->cache, l, idx);
+}
+
+/* On a thread of the pool. What fails here fails again for the reader, who then tells. */
+static void prepare(void *arg)
+{
+	struct job *j = arg;
+	struct ck_layer *l = j->l;
+
+	pthread_mutex_lock(&l->lock);
+	while (j->next < j->end && !l->closing) {
+		uint32_t idx = j->next++;
+		struct ck_unit *unit;
+		const uint8_t *data;
+		pthread_mutex_unlock(&l->lock);
+		if (!done_alone(l, idx) && get_unit(l, idx, &unit, &data, NULL) == 0)
+			ck_unitcache_put(l->cache, unit);
+		pthread_mutex_lock(&l->lock);
 	}
-	cursor_put(l, c);
-	return 0;
+	job_end(j);
+	pthread_mutex_unlock(&l->lock); /* the last that is done with the layer */
+}
+
+/* Whether a job goes on to END: units between two points are made one after the other, by one
+ * decoder. */
+static bool extend_job(struct ck_layer *l, uint32_t first, uint32_t end)
+{
+	const struct ck_units *u = &l->what.units;
+	struct job *j;
+
+	if (u->units[first].point != u->units[first - 1].point)
+		return false;
+	TAILQ_FOREACH(j, &l->jobs, link)
+	{
+		if (j->end == first) {
+			j->end = end;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Has the units FIRST .. END-1 prepared; not where the queue is full. */
+static void submit(struct ck_layer *l, uint32_t first, uint32_t end)
+{
+	pthread_mutex_lock(&l->lock);
+	if (!extend_job(l, first, end)) {
+		struct job *j = malloc(sizeof *j);
+		if (j) {
+			*j = (struct job){ .l = l, .next = first, .end = end };
+			TAILQ_INSERT_TAIL(&l->jobs, j, link);
+			if (!ck_pool_submit(l->pool, prepare, j))
+				job_end(j);
+		}
+	}
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* Has prepared what will be wanted after a read of NBYTES at OFF; what comes from one point
+ * together. */
+static void look_ahead(struct ck_layer *l, uint64_t off, size_t nbytes)
+{
+	const struct ck_units *u = &l->what.units;
+	uint32_t first, n;
+
+	if (!l->pool || nbytes == 0)
+		return;
+	ck_readahead_note(&l->ahead, off, nbytes, &first, &n);
+	for (uint32_t end; n; n -= end - first, first = end) {
+		end = first + 1;
+		while (end - first < n && u->units[end].point == u->units[first].point)
+			end++;
+		if (!done_alone(l, first))
+			submit(l, first, end);
+	}
 }
 
 int ck_layer_pread(struct ck_layer *l, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
@@ -236,8 +164,7 @@ int ck_layer_pread(struct ck_layer *l, void *buf, size_t nbytes, uint64_t off, s
 		uint64_t start = u->units[idx].out_off, end = ck_units_end(u, idx);
 		struct ck_unit *unit;
 		const uint8_t *data;
-		int rc = ck_unitcache_get(l->cache, l, idx, (size_t)(end - start), fill, &unit,
-					  &data, err);
+		int rc = get_unit(l, idx, &unit, &data, err);
 		if (rc < 0) {
 			/* All or nothing: what was copied so far is taken back. */
 			memset(buf, 0, nbytes);
@@ -250,6 +177,8 @@ int ck_layer_pread(struct ck_layer *l, void *buf, size_t nbytes, uint64_t off, s
 		off += n;
 		left -= n;
 	}
+	/* Not before: a job could take the decoder that leads to what is wanted now. */
+	look_ahead(l, off - nbytes, nbytes);
 	return 0;
 }
 
@@ -361,6 +290,8 @@ int ck_layer_open(struct ck_layer **out, const struct ck_layer_spec *spec, struc
 	if (!l)
 		return ck_nomem(err, "opening a layer");
 	pthread_mutex_init(&l->lock, NULL);
+	pthread_cond_init(&l->done, NULL);
+	TAILQ_INIT(&l->jobs);
 	l->cache = cache;
 	int rc = copy_spec(l, spec, err);
 	if (rc == 0 && is_sealed(spec))
@@ -369,6 +300,10 @@ int ck_layer_open(struct ck_layer **out, const struct ck_layer_spec *spec, struc
 		rc = find_out(l, spec, blob, store, progress, progress_ctx, err);
 	if (rc == 0 && !l->plain)
 		rc = ck_plain_open(&l->plain, blob, l->key, &l->what.tags, l->name, err);
+	/* Its reads cost whole chunks of either kind. */
+	if (rc == 0)
+		rc = ck_unitmaker_open(&l->maker, l->plain, &l->what.units,
+				       is_sealed(spec) ? CK_CHUNK : CK_TAG_CHUNK, err);
 	if (rc < 0)
 		return ck_wrap(err, "%s", spec->name);
 	l->blob = blob;
@@ -376,17 +311,38 @@ int ck_layer_open(struct ck_layer **out, const struct ck_layer_spec *spec, struc
 	return 0;
 }
 
+void ck_layer_readahead(struct ck_layer *l, struct ck_pool *pool)
+{
+	if (!pool || l->pool || l->what.units.n_units == 0)
+		return;
+	ck_readahead_init(&l->ahead, &l->what.units);
+	l->pool = pool;
+}
+
+/* Until no job knows of the layer. */
+static void end_readahead(struct ck_layer *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->closing = true;
+	while (!TAILQ_EMPTY(&l->jobs))
+		pthread_cond_wait(&l->done, &l->lock);
+	pthread_mutex_unlock(&l->lock);
+	if (l->pool)
+		ck_readahead_destroy(&l->ahead);
+}
+
 void ck_layer_close(struct ck_layer *l)
 {
 	if (!l)
 		return;
+	end_readahead(l);
 	ck_unitcache_drop(l->cache, l);
-	for (size_t i = 0; i < N_IDLE; i++)
-		cursor_free(l->idle[i]);
+	ck_unitmaker_close(l->maker);
 	ck_reader_close(l->plain);
 	ck_pass_result_free(&l->what);
 	ck_reader_close(l->blob);
 	ck_secret_dealloc(l->key, sizeof *l->key);
+	pthread_cond_destroy(&l->done);
 	pthread_mutex_destroy(&l->lock);
 	free(l->name);
 	free(l);

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/pool.h"
 #include "base/reader.h"
 #include "tar/cipher/blobkey.h"
 #include "tar/index/index.h"
@@ -65,7 +66,12 @@ CK_MUST_CHECK int ck_layer_open(struct ck_layer **out, const struct ck_layer_spe
 				struct ck_reader *blob, struct ck_unitcache *cache,
 				const struct ck_index_store *store, ck_progress_fn *progress,
 				void *progress_ctx, struct ck_err *err);
-void ck_layer_close(struct ck_layer *l); /* NULL is allowed */
+/* NULL is allowed. Waits for what is being read ahead; no read may be under way. */
+void ck_layer_close(struct ck_layer *l);
+
+/* Has POOL (borrowed, must outlive the layer; NULL: nothing happens) prepare units for who reads
+ * in order. Once, before any read. */
+void ck_layer_readahead(struct ck_layer *l, struct ck_pool *pool);
 
 static inline void ck_layer_closep(struct ck_layer **l)
 {

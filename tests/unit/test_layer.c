@@ -2,6 +2,8 @@
  * offset; what was changed is refused, and the message names the check. */
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <zlib.h>
 
@@ -252,8 +254,8 @@ static void test_refusals(void **state)
 /* A blob whose bytes change after they were verified. */
 struct moody {
 	const struct ck_buf *blob;
-	uint64_t bad_at; /* flip this byte */
-	int bad_times;	 /* in so many of the next reads that hold it */
+	uint64_t bad_at;      /* flip this byte */
+	atomic_int bad_times; /* in so many of the next reads that hold it */
 };
 
 static ssize_t moody_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
@@ -469,12 +471,346 @@ static void test_threads(void **state)
 	}
 }
 
+/* Read-ahead. With one thread a pool works in order: what was queued before is then done. */
+
+static sem_t reached;
+
+static void post(void *arg)
+{
+	sem_post(arg);
+}
+
+static void finish_jobs(struct ck_pool *pool)
+{
+	while (!ck_pool_submit(pool, post, &reached))
+		sched_yield();
+	while (sem_wait(&reached) < 0)
+		;
+}
+
+static struct ck_unitcache_stats stats(struct ck_unitcache *cache)
+{
+	struct ck_unitcache_stats s;
+
+	ck_unitcache_stats(cache, &s);
+	return s;
+}
+
+static void read_some(struct ck_layer *l, const struct ck_buf *tar, uint64_t off, size_t nbytes)
+{
+	struct ck_err err = { 0 };
+	uint8_t *buf = malloc(nbytes);
+
+	assert_non_null(buf);
+	assert_works(ck_layer_pread(l, buf, nbytes, off, &err), &err);
+	assert_memory_equal(buf, tar->data + off, nbytes);
+	free(buf);
+}
+
+enum { RAW_UNIT = 128 << 10, N_RAW = 40 };
+
+/* A layer of 40 units of 128 KiB, encrypted. */
+static struct ck_layer *open_raw40(struct counted *c, struct ck_buf *tar, struct ck_buf *blob,
+				   struct ck_unitcache *cache)
+{
+	struct ck_blob_key key;
+
+	mk_thin(tar, N_RAW * RAW_UNIT);
+	tar->len = N_RAW * RAW_UNIT;
+	pack_raw(blob, tar);
+	mk_encrypt(blob, &key, 1);
+	struct ck_layer_spec spec = mk_spec(blob, tar, &key);
+	return open_counted(c, blob, &spec, cache);
+}
+
+/* Who reads in order finds all but the first three units prepared, and who reads here and
+ * there causes nothing to be. */
+static void test_readahead_counts(void **state)
+{
+	CK_BUF tar = { 0 }, blob = { 0 };
+	struct ck_err err = { 0 };
+	struct ck_unitcache *cache = NULL;
+	struct ck_pool *pool = NULL;
+	struct counted c;
+	bool touched[N_RAW] = { false };
+	uint64_t seed = 3, n_touched = 0;
+	(void)state;
+	assert_works(ck_unitcache_open(&cache, 64 << 20, &err), &err);
+	assert_works(ck_pool_open(&pool, 1, 16, &err), &err);
+	struct ck_layer *l = open_raw40(&c, &tar, &blob, cache);
+	ck_layer_readahead(l, pool);
+	size_t prepared = 0;
+	for (uint64_t i = 0; i < N_RAW; i++) {
+		for (uint64_t k = 0; k < RAW_UNIT; k += 16384) {
+			uint64_t before = stats(cache).hits; /* of readers: jobs have none */
+			read_some(l, &tar, i * RAW_UNIT + k, 16384);
+			prepared += k == 0 && stats(cache).hits > before;
+			finish_jobs(pool);
+		}
+	}
+	print_message("%zu of %d units were prepared\n", prepared, N_RAW);
+	assert_int_equal(prepared, N_RAW - 3);
+	assert_int_equal(stats(cache).misses, N_RAW); /* nothing was made twice */
+	assert_int_equal(c.nbytes, blob.len);
+	ck_layer_close(l);
+
+	uint64_t before = stats(cache).misses;
+	ck_buf_free(&tar);
+	ck_buf_free(&blob);
+	l = open_raw40(&c, &tar, &blob, cache);
+	ck_layer_readahead(l, pool);
+	for (int i = 0; i < 2000; i++) {
+		/* Not everywhere: all units at once would hide what is prepared. */
+		uint64_t idx = mk_random(&seed) % N_RAW / 2 * 2;
+		n_touched += !touched[idx];
+		touched[idx] = true;
+		read_some(l, &tar, idx * RAW_UNIT + mk_random(&seed) % (RAW_UNIT - 4096), 4096);
+	}
+	finish_jobs(pool);
+	assert_int_equal(stats(cache).misses - before, n_touched);
+	ck_layer_close(l);
+	ck_pool_close(pool);
+	ck_unitcache_close(cache);
+}
+
+static sem_t go_on;
+
+static void wait_at_gate(void *arg)
+{
+	sem_post(&reached);
+	while (sem_wait(arg) < 0)
+		;
+}
+
+/* A pool with other things to do: the reader goes on alone. */
+static void test_readahead_full_queue(void **state)
+{
+	CK_BUF tar = { 0 }, blob = { 0 };
+	struct ck_err err = { 0 };
+	struct ck_unitcache *cache = NULL;
+	struct ck_pool *pool = NULL;
+	struct counted c;
+	(void)state;
+	sem_init(&go_on, 0, 0);
+	assert_works(ck_unitcache_open(&cache, 64 << 20, &err), &err);
+	assert_works(ck_pool_open(&pool, 1, 2, &err), &err);
+	assert_true(ck_pool_submit(pool, wait_at_gate, &go_on));
+	while (sem_wait(&reached) < 0) /* it is busy then */
+		;
+	struct ck_layer *l = open_raw40(&c, &tar, &blob, cache);
+	ck_layer_readahead(l, pool);
+	for (uint64_t i = 0; i < N_RAW; i++)
+		read_some(l, &tar, i * RAW_UNIT, RAW_UNIT);
+	assert_int_equal(stats(cache).misses, N_RAW);
+	sem_post(&go_on);
+	finish_jobs(pool); /* the two that found room have nothing left to do */
+	assert_int_equal(stats(cache).misses, N_RAW);
+	ck_layer_close(l);
+	ck_pool_close(pool);
+	ck_unitcache_close(cache);
+}
+
+/* A unit that cannot be prepared is no matter until somebody reads it. */
+static void test_readahead_fails(void **state)
+{
+	static const struct ck_reader_ops ops = { moody_pread, NULL };
+	CK_BUF tar = { 0 }, blob = { 0 };
+	struct ck_err err = { 0 };
+	struct ck_unitcache *cache = NULL;
+	struct ck_pool *pool = NULL;
+	struct ck_layer *l = NULL;
+	struct ck_reader *r = NULL;
+	struct ck_blob_key key;
+	uint8_t buf[4096];
+	(void)state;
+	mk_thin(&tar, N_RAW * RAW_UNIT);
+	pack_raw(&blob, &tar);
+	mk_encrypt(&blob, &key, 1);
+	struct ck_layer_spec spec = mk_spec(&blob, &tar, &key);
+	struct moody m = { &blob, 0, 0 };
+	assert_works(ck_unitcache_open(&cache, 64 << 20, &err), &err);
+	assert_works(ck_pool_open(&pool, 1, 16, &err), &err);
+	assert_works(ck_reader_open(&r, &ops, &m, blob.len, &err), &err);
+	assert_works(ck_layer_open(&l, &spec, r, cache, NULL, NULL, NULL, &err), &err);
+	ck_layer_readahead(l, pool);
+	m = (struct moody){ &blob, 3 * RAW_UNIT + 5, 2 }; /* as often as one job reads it */
+	for (uint64_t i = 0; i < 3; i++)
+		read_some(l, &tar, i * RAW_UNIT, RAW_UNIT);
+	finish_jobs(pool);
+	assert_int_equal(m.bad_times, 0);
+	assert_int_equal(stats(cache).misses, 4);
+	read_some(l, &tar, 3 * RAW_UNIT, RAW_UNIT);
+	assert_int_equal(stats(cache).hits, 0);
+	finish_jobs(pool);
+	m = (struct moody){ &blob, 20 * RAW_UNIT, 1 << 30 }; /* for good */
+	for (uint64_t i = 4; i < 20; i++) {
+		read_some(l, &tar, i * RAW_UNIT, RAW_UNIT);
+		finish_jobs(pool);
+	}
+	assert_fails(ck_layer_pread(l, buf, sizeof buf, 20 * RAW_UNIT, &err), -EIO, &err,
+		     "chunk tag");
+	read_some(l, &tar, 21 * RAW_UNIT, RAW_UNIT);
+	ck_layer_close(l);
+	ck_pool_close(pool);
+	ck_unitcache_close(cache);
+}
+
+static void *read_in_order(void *arg)
+{
+	uint64_t seed = (uint64_t)(uintptr_t)arg, off = mk_random(&seed) % (shared.tar->len / 2);
+	size_t n = 30000;
+	uint8_t *buf = malloc(n);
+
+	for (; off + n < shared.tar->len; off += n) {
+		struct ck_err err = { 0 };
+		if (!buf || ck_layer_pread(shared.layer, buf, n, off, &err) < 0 ||
+		    memcmp(buf, shared.tar->data + off, n) != 0)
+			abort();
+	}
+	free(buf);
+	return NULL;
+}
+
+/* Readers of both kinds beside the pool's threads, hardly any cache. Closed while the last
+ * units that were asked for are still on their way. */
+static void test_readahead_threads(void **state)
+{
+	enum { N_THREADS = 6 };
+	static void (*const packs[])(struct ck_buf *, const struct ck_buf *) = {
+		pack_raw, pack_gzip, pack_gzip_members, pack_zstd, pack_zstd_1m
+	};
+	CK_BUF tar = { 0 };
+	struct ck_pool *pool = NULL;
+	struct ck_err err = { 0 };
+	(void)state;
+	mk_tar(&tar, 8, 20, FILE_LEN);
+	assert_works(ck_pool_open(&pool, 3, 8, &err), &err);
+	for (size_t i = 0; i < N_OF(packs); i++) {
+		CK_BUF blob = { 0 };
+		struct ck_blob_key key;
+		struct ck_unitcache *cache = NULL;
+		pthread_t t[N_THREADS];
+		packs[i](&blob, &tar);
+		mk_encrypt(&blob, &key, i);
+		struct ck_layer_spec spec = mk_spec(&blob, &tar, &key);
+		shared.tar = &tar;
+		assert_works(ck_unitcache_open(&cache, 4 << 20, &err), &err);
+		assert_works(open_blob(&shared.layer, &blob, &spec, cache, &err), &err);
+		ck_layer_readahead(shared.layer, pool);
+		for (size_t k = 0; k < N_THREADS; k++)
+			assert_int_equal(pthread_create(&t[k], NULL,
+							k % 3 ? read_in_order : read_at_random,
+							(void *)(k + 1)),
+					 0);
+		for (size_t k = 0; k < N_THREADS; k++)
+			pthread_join(t[k], NULL);
+		ck_layer_close(shared.layer);
+		ck_unitcache_close(cache);
+	}
+	ck_pool_close(pool);
+}
+
+/* A blob that says how many are reading it. */
+struct watched {
+	struct counted c;
+	atomic_int inside;
+};
+
+static ssize_t watched_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
+{
+	struct watched *w = ctx;
+
+	atomic_fetch_add(&w->inside, 1);
+	ssize_t n = counted_pread(&w->c, buf, nbytes, off, err);
+	for (int i = 0; i < 20; i++)
+		sched_yield();
+	atomic_fetch_sub(&w->inside, 1);
+	return n;
+}
+
+/* Closing waits for what is being read ahead; afterwards nobody asks for anything. */
+static void test_readahead_close(void **state)
+{
+	static const struct ck_reader_ops ops = { watched_pread, NULL };
+	CK_BUF tar = { 0 }, blob = { 0 };
+	struct ck_err err = { 0 };
+	struct ck_unitcache *cache = NULL;
+	struct ck_pool *pool = NULL;
+	struct ck_blob_key key;
+	size_t ahead = 0;
+	(void)state;
+	mk_thin(&tar, 12 * RAW_UNIT);
+	pack_raw(&blob, &tar);
+	mk_encrypt(&blob, &key, 1);
+	struct ck_layer_spec spec = mk_spec(&blob, &tar, &key);
+	assert_works(ck_unitcache_open(&cache, 64 << 20, &err), &err);
+	assert_works(ck_pool_open(&pool, 2, 16, &err), &err);
+	for (int i = 0; i < 40; i++) {
+		struct watched w = { .c.blob = &blob };
+		struct ck_layer *l = NULL;
+		struct ck_reader *r = NULL;
+		assert_works(ck_reader_open(&r, &ops, &w, blob.len, &err), &err);
+		assert_works(ck_layer_open(&l, &spec, r, cache, NULL, NULL, NULL, &err), &err);
+		ck_layer_readahead(l, pool);
+		for (uint64_t k = 0; k < 6; k++)
+			read_some(l, &tar, k * RAW_UNIT, 4096 + RAW_UNIT / 10 * 9);
+		ahead += w.inside != 0;
+		ck_layer_close(l);
+		assert_int_equal(w.inside, 0);
+		size_t n_reads = w.c.n_reads;
+		finish_jobs(pool);
+		assert_int_equal(w.c.n_reads, n_reads);
+	}
+	assert_true(ahead > 0);
+	ck_pool_close(pool);
+	ck_unitcache_close(cache);
+}
+
+/* Units of one large zstd frame are made by one decoder that goes on: nobody decodes what
+ * comes before them once more, although several threads are at it. */
+static void test_readahead_in_a_frame(void **state)
+{
+	CK_BUF tar = { 0 }, blob = { 0 };
+	struct ck_err err = { 0 };
+	struct ck_unitcache *cache = NULL;
+	struct ck_pool *pool = NULL;
+	struct ck_blob_key key;
+	(void)state;
+	mk_thin(&tar, 12 << 20);
+	pack_zstd(&blob, &tar);
+	mk_encrypt(&blob, &key, 1);
+	struct ck_layer_spec spec = mk_spec(&blob, &tar, &key);
+	assert_works(ck_pool_open(&pool, 3, 16, &err), &err);
+	for (int i = 0; i < 8; i++) {
+		struct counted c;
+		assert_works(ck_unitcache_open(&cache, 64 << 20, &err), &err);
+		struct ck_layer *l = open_counted(&c, &blob, &spec, cache);
+		ck_layer_readahead(l, pool);
+		for (uint64_t off = 0; off + 65536 <= tar.len; off += 65536)
+			read_some(l, &tar, off, 65536);
+		ck_layer_close(l);
+		assert_true(c.nbytes <= blob.len + CK_TAG_CHUNK);
+		ck_unitcache_close(cache);
+	}
+	ck_pool_close(pool);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_shapes),	 cmocka_unit_test(test_empty_streams),
-		cmocka_unit_test(test_refusals), cmocka_unit_test(test_changed_later),
-		cmocka_unit_test(test_fetches),	 cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_shapes),
+		cmocka_unit_test(test_empty_streams),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_changed_later),
+		cmocka_unit_test(test_fetches),
+		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_readahead_counts),
+		cmocka_unit_test(test_readahead_full_queue),
+		cmocka_unit_test(test_readahead_fails),
+		cmocka_unit_test(test_readahead_threads),
+		cmocka_unit_test(test_readahead_close),
+		cmocka_unit_test(test_readahead_in_a_frame),
 	};
+	sem_init(&reached, 0, 0);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
