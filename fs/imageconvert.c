@@ -14,7 +14,7 @@
 
 /* What is known of a layer's successor. */
 struct successor {
-	struct ck_layerspec from; /* where the blob is made anew */
+	struct ck_layerspec from; /* where the blob is read through */
 	json_t *annotations;	  /* owned */
 	char media_type[CK_MEDIA_MAX + 1];
 	struct ck_layer_key *key; /* of the new blob, in secret memory; NULL: plain or passed */
@@ -60,6 +60,21 @@ static enum ck_layer_fate fate_of(const struct work *w, size_t idx)
 	if (w->image->layers[idx].encrypted)
 		return how->keys ? CK_LAYER_REWRAPPED : CK_LAYER_PASSED;
 	return how->chosen && !how->chosen[idx] ? CK_LAYER_PASSED : CK_LAYER_ENCRYPTED;
+}
+
+/* Whether the layer is read through, verified in full, on its way to DST; else by its digest. */
+static bool read_through(const struct work *w, size_t idx)
+{
+	switch (w->layers[idx].out->fate) {
+	case CK_LAYER_ENCRYPTED:
+	case CK_LAYER_DECRYPTED:
+		return true;
+	case CK_LAYER_PASSED: /* an image that was decrypted is whole */
+		return !w->how->recipients;
+	case CK_LAYER_REWRAPPED:
+		return false;
+	}
+	return false;
 }
 
 static int nothing_to_do(const struct work *w, struct ck_err *err)
@@ -166,7 +181,7 @@ static int prepare(struct work *w, size_t idx, struct ck_err *err)
 	char type[CK_MEDIA_MAX + 1] = "";
 	int rc = 0;
 
-	if (n->out->fate == CK_LAYER_ENCRYPTED || n->out->fate == CK_LAYER_DECRYPTED)
+	if (read_through(w, idx))
 		rc = ck_layerspec_make(&n->from, w->image, idx, w->how->keys, err);
 	if (rc == 0)
 		rc = copy_annotations(&n->annotations, l->annotations, err);
@@ -273,16 +288,12 @@ static int make_anew(struct work *w, size_t idx, struct ck_reader *blob, struct 
 
 static int convert_layer(struct work *w, size_t idx, struct ck_err *err)
 {
-	enum ck_layer_fate fate = w->layers[idx].out->fate;
 	CK_AUTO(ck_reader_closep) struct ck_reader *blob = NULL;
 	int rc = ck_image_blob(w->image, idx, &blob, err);
 
 	if (rc < 0)
 		return rc;
-	if (fate == CK_LAYER_PASSED || fate == CK_LAYER_REWRAPPED)
-		rc = pass_on(w, idx, blob, err);
-	else
-		rc = make_anew(w, idx, blob, err);
+	rc = read_through(w, idx) ? make_anew(w, idx, blob, err) : pass_on(w, idx, blob, err);
 	w->before += w->image->layers[idx].size;
 	return rc;
 }

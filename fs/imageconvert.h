@@ -46,7 +46,9 @@ struct ck_layer_converted {
  * Converts IMAGE as HOW says. All or nothing: on failure, and where it is killed, the
  * destination is what it was. LAYERS[0..image->n_layers) and MANIFEST_DIGEST are filled on
  * success.
- * Keys are asked for, and recipients, before any blob is read.
+ * Keys are asked for, and recipients, before any blob is read. Layers that are encrypted or
+ * decrypted are verified in full, and so is every layer of an image that is decrypted; others
+ * by their digest.
  * Errors: those of writing layouts, of keyring, recipients and the verifying pass, wrapped
  * with the layer; -EINVAL (there is nothing to do); -EPERM (require_encrypted).
  */

@@ -154,6 +154,11 @@ fails_with 'no layer .*encrypted' "nothing to decrypt, too" "$CLOAKFS" decrypt "
 layout_new "$WORK/zero"
 layout_finish "$WORK/zero" latest
 fails_with 'has no layers' "no layers, also" "$CLOAKFS" encrypt --key "$WORK/ec.pub" "oci:$WORK/zero:latest" "oci:$WORK/none:latest"
+cp -r "$WORK/some" "$WORK/other"
+jq -c '.rootfs.diff_ids[1] = .rootfs.diff_ids[0]' "$(layout_config "$WORK/some")" >"$WORK/config"
+layout_set_config "$WORK/other" "$WORK/config"
+fails_with 'layer 1 .*diff_id' "a plain layer that is not the image's is not passed on by decrypt" \
+	"$CLOAKFS" decrypt "oci:$WORK/other:latest" "oci:$WORK/none:latest"
 config_edit '.require_encrypted = true'
 fails_with 'layer 1 .*require_encrypted' "a plain layer is not decrypted where the configuration demands that there is none" \
 	"$CLOAKFS" decrypt "oci:$WORK/some:latest" "oci:$WORK/none:latest"
