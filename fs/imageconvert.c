@@ -14,7 +14,8 @@
 
 /* What is known of a layer's successor. */
 struct successor {
-	json_t *annotations; /* owned */
+	struct ck_layerspec from; /* where the blob is read through */
+	json_t *annotations;	  /* owned */
 	char media_type[CK_MEDIA_MAX + 1];
 	struct ck_layer_key *key; /* of the new blob, in secret memory; NULL: plain or passed */
 	struct ck_layer_converted *out;
@@ -32,6 +33,7 @@ struct work {
 static void work_free(struct work *w)
 {
 	for (size_t i = 0; w->layers && i < w->image->n_layers; i++) {
+		ck_layerspec_free(&w->layers[i].from);
 		json_decref(w->layers[i].annotations);
 		ck_layer_key_free(w->layers[i].key);
 	}
@@ -60,14 +62,40 @@ static enum ck_layer_fate fate_of(const struct work *w, size_t idx)
 	return how->chosen && !how->chosen[idx] ? CK_LAYER_PASSED : CK_LAYER_ENCRYPTED;
 }
 
+/* Whether the layer is read through, verified in full, on its way to DST; else by its digest. */
+static bool read_through(const struct work *w, size_t idx)
+{
+	switch (w->layers[idx].out->fate) {
+	case CK_LAYER_ENCRYPTED:
+	case CK_LAYER_DECRYPTED:
+		return true;
+	case CK_LAYER_PASSED: /* an image that was decrypted is whole */
+		return !w->how->recipients;
+	case CK_LAYER_REWRAPPED:
+		return false;
+	}
+	return false;
+}
+
 static int nothing_to_do(const struct work *w, struct ck_err *err)
 {
 	if (!w->how->recipients)
 		return ck_fail(err, -EINVAL, "no layer of the image is encrypted");
+	if (w->image->n_layers == 0)
+		return ck_fail(err, -EINVAL, "the image has no layers to encrypt");
 	return ck_fail(
 	    err, -EINVAL,
 	    "every layer to encrypt is encrypted already; --unwrap KEY opens them to the "
 	    "new recipients as well");
+}
+
+static int check_layer(const struct work *w, const struct ck_image_layer *l, struct ck_err *err)
+{
+	int rc = ck_layer_check(l, err);
+
+	return rc == 0 && w->how->require_encrypted && !w->how->recipients
+		   ? ck_layer_demand_encrypted(l, err)
+		   : rc;
 }
 
 static int decide(struct work *w, struct ck_err *err)
@@ -77,7 +105,7 @@ static int decide(struct work *w, struct ck_err *err)
 	for (size_t i = 0; i < w->image->n_layers; i++) {
 		const struct ck_image_layer *l = &w->image->layers[i];
 		char name[CK_LAYER_NAME];
-		if (ck_layer_check(l, err) < 0) {
+		if (check_layer(w, l, err) < 0) {
 			ck_layer_name(name, w->image, i);
 			return ck_wrap(err, "%s", name);
 		}
@@ -153,7 +181,10 @@ static int prepare(struct work *w, size_t idx, struct ck_err *err)
 	char type[CK_MEDIA_MAX + 1] = "";
 	int rc = 0;
 
-	rc = copy_annotations(&n->annotations, l->annotations, err);
+	if (read_through(w, idx))
+		rc = ck_layerspec_make(&n->from, w->image, idx, w->how->keys, err);
+	if (rc == 0)
+		rc = copy_annotations(&n->annotations, l->annotations, err);
 	if (rc < 0)
 		return rc;
 	snprintf(n->media_type, sizeof n->media_type, "%s", l->media_type);
@@ -208,10 +239,11 @@ static int annotate(struct successor *n, const struct ck_converted *made, struct
 	return 0;
 }
 
-static int write_blob(struct work *w, const struct ck_layerspec *from, struct ck_reader *blob,
-		      const struct ck_conversion *how, struct ck_layer_converted *out,
-		      struct ck_converted *made, struct ck_err *err)
+static int write_blob(struct work *w, const struct successor *n, struct ck_reader *blob,
+		      const struct ck_conversion *how, struct ck_converted *made,
+		      struct ck_err *err)
 {
+	struct ck_layer_converted *out = n->out;
 	CK_AUTO(ck_new_blob_dropp) struct ck_new_blob *new = NULL;
 	uint8_t digest[CK_SHA256_LEN];
 	int rc = ck_new_blob_open(&new, w->writer, err);
@@ -219,7 +251,7 @@ static int write_blob(struct work *w, const struct ck_layerspec *from, struct ck
 	if (rc < 0)
 		return rc;
 	const struct ck_sink sink = { to_new_blob, new };
-	rc = ck_convert(made, &from->spec, blob, how, &sink, on_progress, w, err);
+	rc = ck_convert(made, &n->from.spec, blob, how, &sink, on_progress, w, err);
 	if (rc == 0)
 		rc = ck_new_blob_end(new, digest, &out->size, err);
 	if (rc == 0)
@@ -231,13 +263,12 @@ static int write_blob(struct work *w, const struct ck_layerspec *from, struct ck
 static int make_anew(struct work *w, size_t idx, struct ck_reader *blob, struct ck_err *err)
 {
 	struct successor *n = &w->layers[idx];
-	CK_LAYERSPEC from = { 0 };
 	struct ck_converted made = { 0 };
 	struct ck_conversion how = { .media_type = n->media_type, .pool = w->pool };
 	struct ck_blob_key *key = NULL;
-	int rc = ck_layerspec_make(&from, w->image, idx, w->how->keys, err);
+	int rc = 0;
 
-	if (rc == 0 && n->key) {
+	if (n->key) {
 		how.key = key = ck_blob_key_of(n->key);
 		how.recompress = w->how->recompress;
 		how.level = w->how->level;
@@ -245,7 +276,7 @@ static int make_anew(struct work *w, size_t idx, struct ck_reader *blob, struct 
 			rc = ck_nomem(err, "in the arena for keys");
 	}
 	if (rc == 0)
-		rc = write_blob(w, &from, blob, &how, n->out, &made, err);
+		rc = write_blob(w, n, blob, &how, &made, err);
 	ck_secret_dealloc(key, sizeof *key);
 	if (rc == 0 && n->key) {
 		rc = annotate(n, &made, err);
@@ -257,16 +288,12 @@ static int make_anew(struct work *w, size_t idx, struct ck_reader *blob, struct 
 
 static int convert_layer(struct work *w, size_t idx, struct ck_err *err)
 {
-	enum ck_layer_fate fate = w->layers[idx].out->fate;
 	CK_AUTO(ck_reader_closep) struct ck_reader *blob = NULL;
 	int rc = ck_image_blob(w->image, idx, &blob, err);
 
 	if (rc < 0)
 		return rc;
-	if (fate == CK_LAYER_PASSED || fate == CK_LAYER_REWRAPPED)
-		rc = pass_on(w, idx, blob, err);
-	else
-		rc = make_anew(w, idx, blob, err);
+	rc = read_through(w, idx) ? make_anew(w, idx, blob, err) : pass_on(w, idx, blob, err);
 	w->before += w->image->layers[idx].size;
 	return rc;
 }

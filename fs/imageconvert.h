@@ -30,6 +30,7 @@ struct ck_image_conversion {
 	bool recompress;	     /* them, into zstd frames */
 	int level;		     /* zstd's */
 	const bool *chosen;	     /* for each layer whether to encrypt it; NULL: all */
+	bool require_encrypted;	     /* when decrypting: refuse plain layers */
 	ck_progress_fn *progress;    /* over all layers' blob bytes; may be NULL */
 	void *progress_ctx;
 };
@@ -45,8 +46,11 @@ struct ck_layer_converted {
  * Converts IMAGE as HOW says. All or nothing: on failure, and where it is killed, the
  * destination is what it was. LAYERS[0..image->n_layers) and MANIFEST_DIGEST are filled on
  * success.
+ * Keys are asked for, and recipients, before any blob is read. Layers that are encrypted or
+ * decrypted are verified in full, and so is every layer of an image that is decrypted; others
+ * by their digest.
  * Errors: those of writing layouts, of keyring, recipients and the verifying pass, wrapped
- * with the layer; -EINVAL (there is nothing to do).
+ * with the layer; -EINVAL (there is nothing to do); -EPERM (require_encrypted).
  */
 CK_MUST_CHECK int ck_image_convert(const struct ck_image *image,
 				   const struct ck_image_conversion *how,

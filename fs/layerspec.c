@@ -42,6 +42,15 @@ int ck_layer_check(const struct ck_image_layer *l, struct ck_err *err)
 	return 0;
 }
 
+int ck_layer_demand_encrypted(const struct ck_image_layer *l, struct ck_err *err)
+{
+	return l->encrypted
+		   ? 0
+		   : ck_fail(err, -EPERM,
+			     "it is not encrypted, and the configuration demands that it is "
+			     "(require_encrypted)");
+}
+
 struct ck_blob_key *ck_blob_key_of(const struct ck_layer_key *k)
 {
 	struct ck_blob_key *out = ck_secret_alloc(sizeof *out);

@@ -27,6 +27,8 @@ void ck_layer_name(char out[CK_LAYER_NAME], const struct ck_image *image, size_t
 /* What can be said of layer IDX without a key or its blob: -EBADMSG where media type and
  * annotations do not agree whether it is encrypted. The caller names the layer. */
 CK_MUST_CHECK int ck_layer_check(const struct ck_image_layer *l, struct ck_err *err);
+/* -EPERM, with a message about the configuration's require_encrypted, for a plain layer. */
+CK_MUST_CHECK int ck_layer_demand_encrypted(const struct ck_image_layer *l, struct ck_err *err);
 
 /*
  * Fills OUT for layer IDX of IMAGE, whose key KEYS unwraps. OUT is the caller's to

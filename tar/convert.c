@@ -67,23 +67,27 @@ static int add_index(struct convert *c, const struct ck_pass_result *what,
 	return rc;
 }
 
+static bool is_sealed(const struct ck_blob_key *key)
+{
+	return key && key->cipher == CK_CIPHER_CHUNKED;
+}
+
 /*
  * A zstd stream that is sealed as it is may hold an index already, which from then on would
- * be believed: it must be the right one.
+ * be believed; that of a sealed source was believed until now. It must be the right one.
  */
 static int check_own_index(const struct ck_pass_result *what, const struct ck_layer_spec *spec,
 			   struct ck_reader *blob, struct ck_err *err)
 {
 	CK_AUTO(ck_reader_closep) struct ck_reader *plain = NULL;
-	const struct ck_blob_key *key = spec->key;
 	int rc;
 
 	if (what->units.compression != CK_COMPRESSION_ZSTD)
 		return 0;
-	if (key && key->cipher == CK_CIPHER_CHUNKED)
-		rc = ck_sealedblob_open(&plain, blob, key, spec->media_type, spec->name, err);
+	if (is_sealed(spec->key))
+		rc = ck_sealedblob_open(&plain, blob, spec->key, spec->media_type, spec->name, err);
 	else
-		rc = ck_plain_open(&plain, blob, key, &what->tags, spec->name, err);
+		rc = ck_plain_open(&plain, blob, spec->key, &what->tags, spec->name, err);
 	return rc < 0 ? rc : ck_embedded_compare(plain, 0, spec->diff_id, &what->index, err);
 }
 
@@ -91,11 +95,11 @@ static int finish(struct convert *c, const struct ck_pass_result *what,
 		  const struct ck_layer_spec *spec, const struct ck_conversion *how,
 		  struct ck_converted *result, struct ck_err *err)
 {
-	bool sealed = how->key && how->key->cipher == CK_CIPHER_CHUNKED;
 	int rc = c->framer ? ck_framer_end(c->framer, err) : 0;
 
 	if (rc == 0 && c->framer)
-		rc = sealed ? add_index(c, what, spec, result, err) : add_seektable(c, err);
+		rc = is_sealed(how->key) ? add_index(c, what, spec, result, err)
+					 : add_seektable(c, err);
 	result->compression = c->framer ? CK_COMPRESSION_ZSTD : what->units.compression;
 	result->tar_len = what->units.len;
 	result->n_entries = what->index.n_entries;
@@ -124,7 +128,7 @@ int ck_convert(struct ck_converted *result, const struct ck_layer_spec *spec,
 		rc = ck_pass_run(&what, spec, blob, &tap, progress, progress_ctx, err);
 	if (rc == 0)
 		rc = finish(&c, &what, spec, how, &r, err);
-	if (rc == 0 && !c.framer && how->key && how->key->cipher == CK_CIPHER_CHUNKED)
+	if (rc == 0 && (is_sealed(spec->key) || (!c.framer && is_sealed(how->key))))
 		rc = check_own_index(&what, spec, blob, err);
 	ck_pass_result_free(&what);
 	if (rc < 0)

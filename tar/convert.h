@@ -32,7 +32,8 @@ struct ck_converted {
 
 /*
  * Reads the layer that SPEC and BLOB (borrowed) describe, and writes it as HOW says to OUT.
- * What OUT got is to be dropped when this fails: only then all was verified.
+ * What OUT got is to be dropped when this fails: verified is all only when it succeeds, the
+ * index that a sealed layer holds, or will hold, too.
  * Memory: some 50 MiB and the index, whatever the layer's size.
  * Errors: those of the pass, wrapped with the layer's name; -EINVAL (level, media type),
  * those of OUT.

@@ -67,11 +67,12 @@ static int reach(struct tail *t, uint64_t off, struct ck_err *err)
 			       t->len - off);
 	size_t n = (size_t)(t->off - off);
 	int rc = ck_buf_reserve(&more, n + t->buf.len, err);
-	if (rc == 0)
-		rc = ck_reader_pread(t->plain, more.data, n, off, err);
 	if (rc < 0)
 		return rc;
-	more.len = n;
+	more.len = n; /* a part that was read is wiped, too */
+	rc = ck_reader_pread(t->plain, more.data, n, off, err);
+	if (rc < 0)
+		return rc;
 	rc = ck_buf_add(&more, t->buf.data, t->buf.len, err);
 	if (rc < 0)
 		return rc;

@@ -195,6 +195,7 @@ static int decompress(void **out, size_t *len, const void *p, size_t nbytes, str
 		return ck_nomem(err, "opening a layer's index");
 	size_t got = ZSTD_decompress(whole, (size_t)n, p, nbytes);
 	if (ZSTD_isError(got) || got != n) {
+		ck_wipe(whole, (size_t)n); /* it may hold the key of the chunk tags */
 		free(whole);
 		return ck_fail(err, -EBADMSG, "the index does not decompress");
 	}

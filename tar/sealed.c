@@ -95,9 +95,11 @@ int ck_sealed_read(struct ck_pass_result *out, const struct ck_layer_spec *spec,
 	if (!plain)
 		return ck_nomem(err, "opening a layer's index");
 	set_context(&context, text, spec->digest);
+	/* On failure it holds nothing: wiping would take memory for what a stranger sent. */
 	rc = ck_chunked_unseal_all(spec->key->symkey, &context, p, nbytes, plain, err);
-	if (rc == 0)
-		rc = ck_indexfile_unpack(&r, &about, in_len, plain, (size_t)len, err);
+	if (rc < 0)
+		return rc;
+	rc = ck_indexfile_unpack(&r, &about, in_len, plain, (size_t)len, err);
 	ck_wipe(plain, (size_t)len); /* the key of the chunk tags is in it */
 	if (rc < 0)
 		return rc;

@@ -147,7 +147,10 @@ int ck_layout_whole(const struct ck_layout *l, const struct ck_descriptor *d, si
 			       "its size is %jd bytes, but its descriptor says %" PRIu64,
 			       (intmax_t)st.st_size, d->size);
 	out->max = at + (d->size ? (size_t)d->size : 1);
-	int rc = ck_fd_read(out, fd, path, err);
+	/* At once: growing would take twice the memory. */
+	int rc = ck_buf_reserve(out, (size_t)d->size, err);
+	if (rc == 0)
+		rc = ck_fd_read(out, fd, path, err);
 	if (rc < 0)
 		return rc;
 	ck_sha256(digest, ck_buf_str(out) + at, out->len - at);

@@ -2,6 +2,7 @@
 
 #if defined(__x86_64__)
 
+#include <cpuid.h>
 #include <immintrin.h>
 
 static const uint32_t k[64] __attribute__((aligned(
@@ -25,11 +26,11 @@ struct state {
 
 bool ck_shani_usable(void)
 {
-	unsigned a, b = 0, c, d;
+	unsigned a, b, c, d;
 
-	/* CPUID leaf 7, EBX bit 29: SHA; __builtin_cpu_supports of gcc 12 does not know it. */
-	__asm__("cpuid" : "=a"(a), "=b"(b), "=c"(c), "=d"(d) : "a"(7), "c"(0));
-	return (b & (1u << 29)) && __builtin_cpu_supports("sse4.1");
+	/* CPUID leaf 7, where there is one; __builtin_cpu_supports of gcc 12 does not know SHA. */
+	return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b & bit_SHA) &&
+	       __builtin_cpu_supports("sse4.1");
 }
 
 SHA static inline struct state load(const uint32_t h[8])

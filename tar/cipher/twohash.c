@@ -59,9 +59,9 @@ int ck_twohash_new_by(struct ck_twohash **out, bool cpu, const uint8_t key[32], 
 
 	if (cpu && (!key || !ck_shani_usable()))
 		return ck_fail(err, -ENOTSUP, "not two hashes, or not by this CPU");
-	struct ck_twohash *t = calloc(1, sizeof *t);
+	struct ck_twohash *t = ck_secret_alloc(sizeof *t); /* the pads give the key away */
 	if (!t)
-		return ck_nomem(err, "hashing");
+		return ck_nomem(err, "in the arena for keys");
 	t->by_cpu = cpu;
 	if (cpu)
 		begin(t, key);
@@ -86,8 +86,7 @@ void ck_twohash_free(struct ck_twohash *t)
 		return;
 	EVP_MD_CTX_free(t->md);
 	EVP_MAC_CTX_free(t->mac);
-	ck_wipe(t, sizeof *t);
-	free(t);
+	ck_secret_dealloc(t, sizeof *t);
 }
 
 static void update(struct ck_twohash *t, const uint8_t *p, size_t nbytes)

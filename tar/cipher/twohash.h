@@ -17,7 +17,7 @@
 #include "base/cleanup.h"
 #include "base/err.h"
 
-struct ck_twohash; /* opaque; wiped when freed */
+struct ck_twohash; /* opaque; in secret memory */
 
 /* HMAC_KEY (copied) may be NULL: then it is the digest alone. *OUT is the caller's to free.
  * Errors: -ENOMEM, -EIO. */

@@ -135,6 +135,10 @@ ok "the rest later, for another key" "$CLOAKFS" encrypt --key "$WORK/ec.pub" "oc
 is "$(layout_blob "$WORK/some" 0 | xargs basename)" "$(layout_blob "$WORK/rest" 0 | xargs basename)" \
 	"layers that are encrypted pass through"
 fails_with 'no key fits' "they are not the new recipient's" "$CLOAKFS" cat --key "$WORK/ec.pem" "oci:$WORK/rest:latest" /app/config
+cp -r "$WORK/rest" "$WORK/rest-bad"
+printf 'x' | dd of="$(layout_blob "$WORK/rest-bad" 0)" bs=1 seek=3000 conv=notrunc status=none
+fails_with 'layer 1 .*no key fits' "decrypt asks for every key before it reads any blob" \
+	"$CLOAKFS" decrypt "oci:$WORK/rest-bad:latest" "oci:$WORK/none:latest"
 ok "with --unwrap they become the recipient's too" \
 	"$CLOAKFS" encrypt --key "$WORK/ec.pub" --unwrap hsm "oci:$WORK/some:latest" "oci:$WORK/both:latest"
 ok "so that it opens the image" "$CLOAKFS" cat --key "$WORK/ec.pem" "oci:$WORK/both:latest" /app/config
@@ -147,7 +151,20 @@ skopeo_back "skopeo opens it with the new key" "$WORK/ec.pem"
 skopeo_back "and with the old one" "$WORK/rsa.pem"
 fails_with 'encrypted already.*--unwrap' "nothing to encrypt is said" "$CLOAKFS" encrypt --key "$WORK/ec.pub" "oci:$WORK/gcm:latest" "oci:$WORK/none:latest"
 fails_with 'no layer .*encrypted' "nothing to decrypt, too" "$CLOAKFS" decrypt "$PLAIN" "oci:$WORK/none:latest"
-ok "neither leaves anything" test ! -e "$WORK/none"
+layout_new "$WORK/zero"
+layout_finish "$WORK/zero" latest
+fails_with 'has no layers' "no layers, also" "$CLOAKFS" encrypt --key "$WORK/ec.pub" "oci:$WORK/zero:latest" "oci:$WORK/none:latest"
+cp -r "$WORK/some" "$WORK/other"
+jq -c '.rootfs.diff_ids[1] = .rootfs.diff_ids[0]' "$(layout_config "$WORK/some")" >"$WORK/config"
+layout_set_config "$WORK/other" "$WORK/config"
+fails_with 'layer 1 .*diff_id' "a plain layer that is not the image's is not passed on by decrypt" \
+	"$CLOAKFS" decrypt "oci:$WORK/other:latest" "oci:$WORK/none:latest"
+config_edit '.require_encrypted = true'
+fails_with 'layer 1 .*require_encrypted' "a plain layer is not decrypted where the configuration demands that there is none" \
+	"$CLOAKFS" decrypt "oci:$WORK/some:latest" "oci:$WORK/none:latest"
+ok "which is no matter to encrypt" "$CLOAKFS" encrypt --key "$WORK/ec.pub" "$PLAIN" "oci:$WORK/demanded:latest"
+config_edit 'del(.require_encrypted)'
+ok "none of them leaves anything" test ! -e "$WORK/none"
 
 # ---- what is read of a sealed image ----
 dd if=/dev/urandom of="$WORK/big" bs=1M count=60 status=none

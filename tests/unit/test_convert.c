@@ -390,6 +390,11 @@ static void test_lying_index(void **state)
 	assert_fails(ck_layer_open(&l, &got, from, cache, NULL, NULL, NULL, &err), -EBADMSG, &err,
 		     "own index is not that of its tar stream");
 	ck_unitcache_close(cache);
+	/* So it is by who decrypts it, to look at it or to pack it anew. */
+	const struct ck_conversion to_plain = { .media_type = ZSTD_TYPE };
+	CK_BUF out = { 0 };
+	assert_fails(convert(&r, &got, &sealed, &to_plain, &out, &err), -EBADMSG, &err,
+		     "own index is not that of its tar stream");
 	/* Packed anew, the stream gets an index of its own. */
 	const struct ck_conversion anew = {
 		.key = &f.key, .media_type = ZSTD_TYPE, .recompress = true, .level = 1, .pool = pool

@@ -1,6 +1,8 @@
 /* Sealed indexes: what one pass found out serves the next opening; what was changed,
  * exchanged or forged is not believed, and costs no more than another pass. */
 #include <errno.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <zlib.h>
 #include <zstd.h>
 
@@ -324,12 +326,41 @@ static void test_paths(void **state)
 	}
 }
 
+static long peak_kib(void)
+{
+	struct rusage u;
+
+	assert_int_equal(getrusage(RUSAGE_SELF, &u), 0);
+	return u.ru_maxrss;
+}
+
+/* Whoever can write a layout can leave a large index in it; no memory is spent on what was
+ * not sealed under the layer's key. */
+static void test_large_stranger(void **state)
+{
+	enum { LEN = 256 << 20 };
+	struct fixture f;
+	struct ck_pass_result r;
+	struct ck_err err = { 0 };
+	(void)state;
+	make(&f, 7, 3, 1000, false);
+	void *p = mmap(NULL, LEN, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(p, MAP_FAILED);
+	long before = peak_kib();
+	assert_fails(ck_sealed_read(&r, &f.spec, f.blob.len, p, LEN, &err), -EBADMSG, &err,
+		     "commitment differs");
+	assert_in_range(peak_kib() - before, 0, 32 << 10);
+	(void)munmap(p, LEN);
+	unmake(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_kept),	cmocka_unit_test(test_changed_blob),
-		cmocka_unit_test(test_damaged), cmocka_unit_test(test_foreign),
-		cmocka_unit_test(test_forged),	cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_kept),	       cmocka_unit_test(test_changed_blob),
+		cmocka_unit_test(test_damaged),	       cmocka_unit_test(test_foreign),
+		cmocka_unit_test(test_forged),	       cmocka_unit_test(test_paths),
+		cmocka_unit_test(test_large_stranger),
 	};
 	struct ck_err err;
 	if (ck_secret_init(&err) < 0)

@@ -1,9 +1,11 @@
 /* A digest and an HMAC in one go: published vectors, and OpenSSL's answers at every length and
  * however the message comes in pieces. */
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
+#include "base/secret.h"
 #include "base/text.h"
 #include "tar/cipher/twohash.h"
 #include "tests/unit/lib/make.h"
@@ -99,12 +101,36 @@ static void test_no_key(void **state)
 	assert_memory_equal(hmac, zeros, 32);
 }
 
+/* The padded key, by which the key is known, is nowhere but in the arena for keys. */
+static void test_arena(void **state)
+{
+	struct ck_twohash *t = NULL;
+	struct ck_err err = { 0 };
+	const uint8_t key[32] = { 1 };
+	size_t before = CRYPTO_secure_used();
+	(void)state;
+	for (int cpu = 0; cpu < 2; cpu++) {
+		int rc = ck_twohash_new_by(&t, cpu, key, &err);
+		if (rc == -ENOTSUP)
+			continue;
+		assert_works(rc, &err);
+		assert_true(CRYPTO_secure_used() >= before + sizeof key);
+		assert_int_equal(CRYPTO_secure_allocated(t), 1);
+		ck_twohash_free(t);
+		assert_int_equal(CRYPTO_secure_used(), before);
+	}
+}
+
 int main(void)
 {
+	struct ck_err err = { 0 };
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_arena),
 		cmocka_unit_test(test_vectors),
 		cmocka_unit_test(test_lengths),
 		cmocka_unit_test(test_no_key),
 	};
+	if (ck_secret_init(&err) < 0)
+		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,7 +11,11 @@ static int run(const struct ck_options *o, struct ck_err *err)
 		rc = ck_session_image(&s, o->keys, o->n_keys, o, err);
 	if (rc < 0)
 		return rc;
-	const struct ck_image_conversion how = { .dst = o->args[1], .keys = s.keys };
+	const struct ck_image_conversion how = {
+		.dst = o->args[1],
+		.keys = s.keys,
+		.require_encrypted = s.config.require_encrypted,
+	};
 	return ck_convert_and_tell(&s, &how, "decrypting", o->json, err);
 }
 

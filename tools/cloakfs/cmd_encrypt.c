@@ -17,7 +17,7 @@ static int choose(bool *chosen, size_t n, const char *list, struct ck_err *err)
 				       "--layers wants numbers with commas between, as 0,2,-1, not "
 				       "\"%s\"",
 				       list);
-		size_t idx = i < 0 ? n - (size_t)-i : (size_t)i;
+		size_t idx = i < 0 ? n + (size_t)i : (size_t)i; /* wraps back */
 		if (idx >= n)
 			return ck_fail(err, -EINVAL,
 				       "there is no layer %ld: the image has %zu, from 0 or from "

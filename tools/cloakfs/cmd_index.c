@@ -12,6 +12,7 @@
 struct harvest {
 	struct ck_index_blob *blobs; /* owned, what they point to as well */
 	size_t n, cap;
+	size_t n_asked; /* for how many layers an index was looked for in vain */
 };
 
 static void harvest_free(struct harvest *h)
@@ -23,7 +24,10 @@ static void harvest_free(struct harvest *h)
 
 static int none(void *ctx, const char *digest, struct ck_buf *out, struct ck_err *err)
 {
-	(void)ctx, (void)digest, (void)out;
+	struct harvest *h = ctx;
+
+	(void)digest, (void)out;
+	h->n_asked++;
 	return ck_fail(err, -ENOENT, "it is to be made anew");
 }
 
@@ -88,6 +92,11 @@ static int make(struct ck_session *s, const char *dir, struct harvest *h, struct
 	if (rc == 0)
 		rc = ck_session_stack(&stack, s, SIZE_MAX, false, err);
 	s->store = NULL;
+	/* A store that fails costs a layer only a log line, which has been written then. */
+	if (rc == 0 && h->n < h->n_asked)
+		return ck_fail(err, -EIO,
+			       "%zu of %zu indexes could not be made, and nothing was stored",
+			       h->n_asked - h->n, h->n_asked);
 	if (rc == 0 && h->n == 0)
 		return ck_fail(err, -EINVAL,
 			       "every encrypted layer of the image holds its own index already");
