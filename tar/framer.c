@@ -273,16 +273,18 @@ int ck_framer_units(const struct ck_framer *f, struct ck_units *out, struct ck_e
 	struct ck_units u = { .compression = CK_COMPRESSION_ZSTD };
 	struct ck_point p = { 0 };
 
-	for (size_t i = 0; i < f->n_frames; i++) {
-		int rc = ck_units_add_point(&u, &p, NULL, 0, err);
-		if (rc < 0) {
-			ck_units_free(&u);
-			return rc;
-		}
+	int rc = 0;
+
+	for (size_t i = 0; rc == 0 && i < f->n_frames; i++) {
+		rc = ck_units_add_point(&u, &p, NULL, 0, err);
 		p.in_off += f->frames[i].in_len;
 		p.out_off += f->frames[i].out_len;
 	}
-	ck_units_finish(&u, p.out_off, p.in_off);
-	*out = u;
-	return 0;
+	if (rc == 0)
+		rc = ck_units_finish(&u, p.out_off, p.in_off, err);
+	if (rc < 0)
+		ck_units_free(&u);
+	else
+		*out = u;
+	return rc;
 }

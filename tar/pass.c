@@ -30,7 +30,7 @@ struct pass {
 	struct ck_reader *blob;
 	const struct ck_pass_tap *tap;
 	struct ck_pass_result result;
-	uint64_t in_len;		  /* bytes of the compressed stream */
+	uint64_t in_len, out_len;	  /* bytes of the stream, compressed and not */
 	struct ck_pipe *compressed, *tar; /* between stages 1-2 and 2-3 */
 	struct outcome intake, inflate, scan;
 	atomic_uint_fast64_t through; /* blob bytes that left stage 1 */
@@ -127,20 +127,18 @@ static int inflate_all(struct pass *p, struct ck_err *err)
 	if (rc == 0)
 		rc = ck_decoder_open(&d, ck_compression_sniff(first, n), pull_compressed, p,
 				     &p->result.units, err);
-	for (uint64_t off = 0; rc == 0;) {
+	while (rc == 0) {
 		struct ck_block *b = ck_pipe_blank(p->tar);
 		if (!b)
 			return 0; /* the next stage has its own reason */
 		rc = ck_decoder_read(d, b->data, BLOCK, &b->len, err);
-		off += b->len;
+		p->out_len += b->len;
 		if (rc < 0 || b->len == 0)
 			ck_pipe_done(p->tar, b);
 		else
 			ck_pipe_push(p->tar, b);
-		if (rc == 0 && b->len < BLOCK) {
-			ck_units_finish(&p->result.units, off, p->in_len);
+		if (rc == 0 && b->len < BLOCK)
 			break;
-		}
 	}
 	return rc;
 }
@@ -173,6 +171,9 @@ static int pull_tar(void *arg, const uint8_t **out, size_t *nbytes, struct ck_er
 		p->progress(p->progress_ctx, atomic_load(&p->through), ck_reader_len(p->blob));
 	if (*nbytes && !EVP_DigestUpdate(p->diff_id, *out, *nbytes))
 		return ck_fail(err, -EIO, "SHA-256 failed");
+	int rc = ck_windows_pack(p->result.units.recorded, err);
+	if (rc < 0)
+		return rc;
 	if (*nbytes && p->tap && p->tap->tar)
 		return p->tap->tar(p->tap->ctx, *out, *nbytes, err);
 	return 0;
@@ -301,7 +302,11 @@ int ck_pass_run(struct ck_pass_result *out, const struct ck_layer_spec *spec,
 	if (rc == 0)
 		rc = ck_pipe_open(&p.tar, N_BLOCKS, BLOCK, err);
 	if (rc == 0)
+		rc = ck_windows_open(&p.result.units.recorded, err);
+	if (rc == 0)
 		rc = run_stages(&p, err);
+	if (rc == 0)
+		rc = ck_units_finish(&p.result.units, p.out_len, p.in_len, err);
 	ck_pipe_close(p.compressed);
 	ck_pipe_close(p.tar);
 	if (rc < 0)

@@ -24,25 +24,11 @@ static int room(void *p, size_t n, size_t *cap, size_t size, struct ck_err *err)
 	return 0;
 }
 
-static int add_window(struct ck_units *u, const uint8_t *window, size_t len, uint32_t *packed,
-		      struct ck_err *err)
+static int add_window(struct ck_units *u, const uint8_t *window, size_t len, struct ck_err *err)
 {
-	size_t bound = ZSTD_compressBound(len);
+	int rc = u->recorded ? 0 : ck_windows_open(&u->recorded, err);
 
-	if (u->cap_windows - u->windows_len < bound) {
-		size_t cap = u->cap_windows * 2 + 64 * bound;
-		uint8_t *w = realloc(u->windows, cap);
-		if (!w)
-			return ck_nomem(err, "recording decompression windows");
-		u->windows = w;
-		u->cap_windows = cap;
-	}
-	size_t n = ZSTD_compress(u->windows + u->windows_len, bound, window, len, 1);
-	if (ZSTD_isError(n))
-		return ck_nomem(err, "compressing a decompression window");
-	u->windows_len += n;
-	*packed = (uint32_t)n;
-	return 0;
+	return rc < 0 ? rc : ck_windows_put(u->recorded, (uint32_t)u->n_points, window, len, err);
 }
 
 int ck_units_add_unit(struct ck_units *u, uint64_t out_off, struct ck_err *err)
@@ -50,24 +36,29 @@ int ck_units_add_unit(struct ck_units *u, uint64_t out_off, struct ck_err *err)
 	int rc = room(&u->units, u->n_units, &u->cap_units, sizeof *u->units, err);
 	if (rc < 0)
 		return rc;
-	u->units[u->n_units++] = (struct ck_unit_start){ out_off, (uint32_t)(u->n_points - 1) };
+	/* As bytes, for what lies between the members is written out with them. */
+	struct ck_unit_start *t = memset(&u->units[u->n_units++], 0, sizeof *t);
+	t->out_off = out_off;
+	t->point = (uint32_t)(u->n_points - 1);
 	return 0;
 }
 
 int ck_units_add_point(struct ck_units *u, const struct ck_point *p, const uint8_t *window,
 		       size_t window_len, struct ck_err *err)
 {
-	struct ck_point own = *p;
 	int rc = room(&u->points, u->n_points, &u->cap_points, sizeof *u->points, err);
 	if (rc < 0)
 		return rc;
-	own.window_off = u->windows_len;
-	own.window_len = 0;
+	struct ck_point *own = memset(&u->points[u->n_points], 0, sizeof *own);
+	own->out_off = p->out_off;
+	own->in_off = p->in_off;
+	own->bits = p->bits;
+	own->mid = p->mid;
 	if (window_len)
-		rc = add_window(u, window, window_len, &own.window_len, err);
+		rc = add_window(u, window, window_len, err);
 	if (rc < 0)
 		return rc;
-	u->points[u->n_points++] = own;
+	u->n_points++;
 	/* Nothing came out since the last unit began: this point serves it better. */
 	if (u->n_units && u->units[u->n_units - 1].out_off == p->out_off) {
 		u->units[u->n_units - 1].point = (uint32_t)(u->n_points - 1);
@@ -76,21 +67,37 @@ int ck_units_add_point(struct ck_units *u, const struct ck_point *p, const uint8
 	return ck_units_add_unit(u, p->out_off, err);
 }
 
-void ck_units_finish(struct ck_units *u, uint64_t len, uint64_t in_len)
+/* Packs the windows that are left, and tells the points where theirs lie. */
+static int take_windows(struct ck_units *u, struct ck_err *err)
+{
+	size_t n;
+	int rc = ck_windows_pack(u->recorded, err);
+
+	if (rc < 0)
+		return rc;
+	const struct ck_packed_window *t = ck_windows_table(u->recorded, &n);
+	for (size_t i = 0; i < n; i++) {
+		u->points[t[i].point].window_off = t[i].off;
+		u->points[t[i].point].window_len = t[i].len;
+	}
+	u->windows = ck_windows_take(u->recorded, &u->windows_len);
+	ck_windows_close(u->recorded);
+	u->recorded = NULL;
+	return 0;
+}
+
+int ck_units_finish(struct ck_units *u, uint64_t len, uint64_t in_len, struct ck_err *err)
 {
 	u->len = len;
 	u->in_len = in_len;
 	while (u->n_units && u->units[u->n_units - 1].out_off >= len)
 		u->n_units--;
-	if (u->windows_len) {
-		uint8_t *w = realloc(u->windows, u->windows_len);
-		u->windows = w ? w : u->windows;
-		u->cap_windows = u->windows_len;
-	}
+	return u->recorded ? take_windows(u, err) : 0;
 }
 
 void ck_units_free(struct ck_units *u)
 {
+	ck_windows_close(u->recorded);
 	free(u->points);
 	free(u->units);
 	free(u->windows);

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "tar/inflate/windows.h"
 
 enum ck_compression { CK_COMPRESSION_NONE, CK_COMPRESSION_GZIP, CK_COMPRESSION_ZSTD };
 
@@ -47,18 +48,22 @@ struct ck_units {
 	struct ck_unit_start *units; /* ascending by out_off, none empty */
 	size_t n_units, cap_units;
 	uint8_t *windows;
-	size_t windows_len, cap_windows;
+	size_t windows_len;
+	/* While recording: the windows as they come; whoever opens one here may pack them on
+	 * another thread. */
+	struct ck_windows *recorded;
 };
 
 /* Adds a point and a unit that begins there. WINDOW (CK_WINDOW_LEN bytes or fewer, the
- * output before it) is copied, compressed. Errors: -EFBIG, -ENOMEM. */
+ * output before it) is copied. Errors: -EFBIG, -ENOMEM. */
 CK_MUST_CHECK int ck_units_add_point(struct ck_units *u, const struct ck_point *p,
 				     const uint8_t *window, size_t window_len, struct ck_err *err);
 /* Adds a unit behind the last point. */
 CK_MUST_CHECK int ck_units_add_unit(struct ck_units *u, uint64_t out_off, struct ck_err *err);
 
-/* Ends recording: LEN bytes out of IN_LEN. */
-void ck_units_finish(struct ck_units *u, uint64_t len, uint64_t in_len);
+/* Ends recording: LEN bytes out of IN_LEN. Nobody else packs any more. Errors: -ENOMEM. */
+CK_MUST_CHECK int ck_units_finish(struct ck_units *u, uint64_t len, uint64_t in_len,
+				  struct ck_err *err);
 void ck_units_free(struct ck_units *u); /* {0} is allowed */
 
 /* Errors: -EBADMSG when units that came from outside do not fit together. */

@@ -67,7 +67,7 @@ for how in flipped cut empty; do
 	empty) : >"$(index_of 0)" ;;
 	esac
 	ok "a $how index: the image is read all the same" read_config
-	matches 'layer 0 .*index is not used' "$(cat "$LOG")" "and it is said why"
+	matches 'layer 0 .*index of it is not used' "$(cat "$LOG")" "and it is said why"
 	ok "and the index is whole again" read_config
 	is "" "$(grep 'index' "$LOG")" "so that nothing is said the next time"
 done

@@ -63,7 +63,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	if (ck_decoder_open(&d, ck_compression_sniff(copy, len), pull, &f, &u, NULL) < 0)
 		abort();
 	if (ck_decoder_read(d, out, sizeof out, &got, NULL) == 0 && got < sizeof out) {
-		ck_units_finish(&u, got, len);
+		if (ck_units_finish(&u, got, len, NULL) < 0)
+			abort();
 		if (ck_units_check(&u, NULL) < 0)
 			abort();
 		for (uint32_t i = 0; i < u.n_units; i++)

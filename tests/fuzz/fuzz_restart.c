@@ -205,7 +205,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 	    memcmp(out, plain, n) != 0)
 		abort();
 	ck_decoder_close(d);
-	ck_units_finish(&u, n, gz_len);
+	if (ck_units_finish(&u, n, gz_len, NULL) < 0)
+		abort();
 	if (ck_units_check(&u, NULL) < 0)
 		abort();
 	for (uint32_t i = 0; i < u.n_units; i++) {

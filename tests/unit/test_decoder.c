@@ -43,7 +43,7 @@ static int decode(struct ck_buf *out, const struct ck_buf *in, struct ck_units *
 			rc = ck_buf_add(out, buf, got, err);
 	}
 	if (rc == 0 && u)
-		ck_units_finish(u, out->len, in->len);
+		rc = ck_units_finish(u, out->len, in->len, err);
 	return rc;
 }
 
@@ -132,6 +132,66 @@ static void test_aligned_stored(void **state)
 	assert_true(u.n_points >= 8);
 	check_units(&in, &plain, &u);
 	ck_units_free(&u);
+}
+
+/* N bytes from the point P inside a member on, by zlib and nothing of ours. */
+static void resume_by_zlib(uint8_t *out, size_t n, const struct ck_buf *in,
+			   const struct ck_units *u, const struct ck_point *p)
+{
+	static uint8_t window[CK_WINDOW_LEN];
+	z_stream z = { .next_in = in->data + p->in_off,
+		       .avail_in = (uInt)(in->len - p->in_off),
+		       .next_out = out,
+		       .avail_out = (uInt)n };
+	size_t window_len;
+
+	assert_int_equal(inflateInit2(&z, -15), Z_OK); /* raw deflate */
+	if (p->bits) {
+		assert_int_equal(inflatePrime(&z, 8 - p->bits, *z.next_in >> p->bits), Z_OK);
+		z.next_in++;
+		z.avail_in--;
+	}
+	assert_int_equal(ck_units_window(u, p, window, &window_len, NULL), 0);
+	assert_int_equal(inflateSetDictionary(&z, window, (uInt)window_len), Z_OK);
+	int rc = inflate(&z, Z_SYNC_FLUSH);
+	assert_true(rc == Z_OK || rc == Z_STREAM_END);
+	assert_int_equal(z.avail_out, 0);
+	inflateEnd(&z);
+}
+
+/* The points are zlib's too: where ISA-L is not to be had, the same index serves. */
+static void test_zlib_resumes(void **state)
+{
+	static const struct {
+		int level, strategy;
+	} rows[] = { { 1, Z_DEFAULT_STRATEGY },
+		     { 6, Z_DEFAULT_STRATEGY },
+		     { 0, Z_DEFAULT_STRATEGY },
+		     { 6, Z_HUFFMAN_ONLY },
+		     { 6, Z_RLE } };
+	CK_BUF plain = { 0 };
+	unsigned bits = 0; /* which bit offsets were met */
+	(void)state;
+	mk_bytes(&plain, 16, 8 << 20);
+	for (size_t i = 0; i < N_OF(rows); i++) {
+		CK_BUF in = { 0 }, out = { 0 };
+		struct ck_units u = { 0 };
+		struct ck_err err = { 0 };
+		mk_gzip(&in, plain.data, plain.len, rows[i].level, rows[i].strategy);
+		assert_works(decode(&out, &in, &u, 0, &err), &err);
+		for (size_t k = 1; k < u.n_points; k++) {
+			const struct ck_point *p = &u.points[k];
+			uint64_t end = k + 1 < u.n_points ? p[1].out_off : u.len;
+			assert_int_equal(p->mid, 1);
+			memset(out.data, 0xee, out.len);
+			resume_by_zlib(out.data, (size_t)(end - p->out_off), &in, &u, p);
+			assert_memory_equal(out.data, plain.data + p->out_off, end - p->out_off);
+			bits |= 1U << p->bits;
+		}
+		assert_true(u.n_points > 5);
+		ck_units_free(&u);
+	}
+	assert_true((bits & 1) && __builtin_popcount(bits) >= 5);
 }
 
 /* Several members or frames: the points' header kind, grouping, and each unit. */
@@ -319,10 +379,10 @@ static void test_ranges(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_points),	     cmocka_unit_test(test_aligned_stored),
-		cmocka_unit_test(test_members),	     cmocka_unit_test(test_header_fields),
-		cmocka_unit_test(test_frame_points), cmocka_unit_test(test_malformed),
-		cmocka_unit_test(test_ranges),
+		cmocka_unit_test(test_points),	       cmocka_unit_test(test_zlib_resumes),
+		cmocka_unit_test(test_aligned_stored), cmocka_unit_test(test_members),
+		cmocka_unit_test(test_header_fields),  cmocka_unit_test(test_frame_points),
+		cmocka_unit_test(test_malformed),      cmocka_unit_test(test_ranges),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

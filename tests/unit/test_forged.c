@@ -319,48 +319,66 @@ static void test_other_stream(void **state)
 	mk_sealed_free(&g);
 }
 
+/* Appends the stream of P with, before its frame AT, another one that says something else,
+ * hidden in a skippable frame. Gives how long that is. */
+static size_t hide(struct ck_buf *out, const struct mk_sealed *f, const struct parts *p,
+		   const struct ck_units *u, uint32_t at)
+{
+	CK_BUF other = { 0 }, packed = { 0 };
+	size_t in_off = (size_t)u->points[at].in_off, off = (size_t)u->units[at].out_off;
+
+	assert_int_equal(ck_buf_add(&other, f->tar.data + off, ck_units_end(u, at) - off, NULL), 0);
+	other.data[other.len / 2] ^= 1;
+	mk_zstd(&packed, other.data, other.len, 1);
+	assert_int_equal(ck_buf_add(out, p->plain.data, in_off, NULL), 0);
+	mk_skippable(out, 0, packed.data, packed.len);
+	assert_int_equal(ck_buf_add(out, p->plain.data + in_off, p->stream_len - in_off, NULL), 0);
+	return packed.len + CK_SKIPPABLE_HEADER;
+}
+
 /*
  * Another tar stream's frame, in a skippable one that who reads the whole stream passes over;
- * the index's first unit leads into it. Who mounts would see another file than who verifies.
+ * one of the index's units leads into it. Who mounts would see another file than who verifies.
  */
 static void test_hidden_frame(void **state)
 {
 	struct mk_sealed f;
+	struct parts p;
 	struct ck_pass_result what;
 	struct ck_seek_frame frames[64];
 	struct ck_err err = { 0 };
-	CK_BUF good = { 0 }, other = { 0 }, hidden = { 0 }, plain = { 0 };
 	uint64_t index_len;
 	size_t n_failed = 0;
 	(void)state;
 	make(&f, 3, 300000);
-	mk_unseal(&good, &f);
-	mk_index_of(&what, &f);
-	size_t n = (size_t)ck_units_end(&what.units, 0);
-	assert_works(ck_buf_add(&other, f.tar.data, n, &err), &err);
-	other.data[1000] ^= 1; /* of the first file */
-	mk_zstd(&hidden, other.data, n, 1);
-	mk_skippable(&plain, 0, hidden.data, hidden.len);
-	for (size_t i = 0; i < what.units.n_points; i++)
-		what.units.points[i].in_off += plain.len;
-	size_t shift = plain.len;
-	assert_works(ck_buf_add(&plain, good.data, f.index_off - CK_SKIPPABLE_HEADER, &err), &err);
-	size_t stream_len = plain.len, n_frames = mk_frames(frames, 64, plain.data, plain.len);
-	for (int lying = 0; lying < 2; lying++) {
-		plain.len = stream_len;
-		if (lying)
-			what.units.points[0].in_off -= shift - CK_SKIPPABLE_HEADER;
-		assert_works(ck_embedded_write(&plain, &what, f.spec.diff_id, frames, n_frames,
-					       &index_len, &err),
-			     &err);
-		f.spec.index_off = stream_len + CK_SKIPPABLE_HEADER;
-		mk_reseal(&f, plain.data, plain.len);
-		f.spec.full = true;
-		if (!lying)
-			assert_works(try_layer(&f, NULL, NULL, &n_failed, &err), &err);
+	take_apart(&p, &f);
+	for (uint32_t at = 0; at < p.n_frames; at++) {
+		CK_BUF plain = { 0 };
+		CK_AUTO(ck_reader_closep) struct ck_reader *r = NULL;
+		assert_works(ck_reader_open_mem(&r, p.plain.data, p.plain.len, &err), &err);
+		assert_works(ck_embedded_read(&what, r, 0, f.spec.diff_id, &err), &err);
+		size_t shift = hide(&plain, &f, &p, &what.units, at);
+		for (size_t i = at; i < what.units.n_points; i++)
+			what.units.points[i].in_off += shift;
+		size_t stream_len = plain.len;
+		size_t n_frames = mk_frames(frames, N_OF(frames), plain.data, plain.len);
+		for (int lying = 0; lying < 2; lying++) {
+			plain.len = stream_len;
+			if (lying)
+				what.units.points[at].in_off -= shift - CK_SKIPPABLE_HEADER;
+			assert_works(ck_embedded_write(&plain, &what, f.spec.diff_id, frames,
+						       n_frames, &index_len, &err),
+				     &err);
+			f.spec.index_off = stream_len + CK_SKIPPABLE_HEADER;
+			mk_reseal(&f, plain.data, plain.len);
+			f.spec.full = true;
+			if (!lying)
+				assert_works(try_layer(&f, NULL, NULL, &n_failed, &err), &err);
+		}
+		found_in_full(&f, &plain, "own index is not that of its tar stream");
+		ck_pass_result_free(&what);
 	}
-	found_in_full(&f, &plain, "own index is not that of its tar stream");
-	ck_pass_result_free(&what);
+	parts_free(&p);
 	mk_sealed_free(&f);
 }
 
@@ -400,6 +418,10 @@ static void test_shared(void **state)
 	for (uint32_t i = 0; i < N; i++)
 		a[i].value = (struct ck_span){ 1, LONG };
 	assert_fails(ck_index_check(&x, 0, &err), -EBADMSG, &err, "attribute 100 ");
+	for (uint32_t i = 0; i < N; i++) /* up to the heap's end, where no NUL follows */
+		e[i] = (struct ck_entry){ .mode = S_IFREG, .seq = i, .path = { 0, N } };
+	alone.n_xattrs = 0;
+	assert_fails(ck_index_check(&alone, 0, &err), -EBADMSG, &err, "entry 0 ");
 	/* An attribute that no entry has is looked at too, when a mount asks for ACLs. */
 	alone.n_entries = unused.n_entries = 0;
 	alone.n_xattrs = unused.n_xattrs = 1;
@@ -412,6 +434,56 @@ static void test_shared(void **state)
 	free(t);
 	free(a);
 	free(heap);
+}
+
+/* Extents of a file of 100 bytes, in a tar stream of 1000. */
+static void test_extents(void **state)
+{
+	static const struct {
+		const char *why;
+		struct ck_extent x[2];
+		bool good;
+	} rows[] = {
+		{ "one", { { 0, 900, 100 } }, true },
+		{ "with a hole", { { 0, 10, 5 }, { 60, 10, 40 } }, true },
+		{ "side by side", { { 0, 10, 50 }, { 50, 60, 50 } }, true },
+		{ "behind the tar's end", { { 0, 901, 100 } }, false },
+		{ "behind it with no byte", { { 0, 1001, 0 } }, false },
+		{ "offset wraps", { { 0, UINT64_MAX - 50, 100 } }, false },
+		{ "behind the file's end", { { 50, 0, 51 } }, false },
+		{ "file offset behind it", { { 101, 0, 0 } }, false },
+		{ "length wraps", { { 50, 0, UINT64_MAX - 20 } }, false },
+		{ "overlap", { { 0, 10, 50 }, { 49, 60, 50 } }, false },
+		{ "backwards", { { 50, 10, 50 }, { 0, 60, 50 } }, false },
+	};
+	struct ck_entry e = { .mode = S_IFREG, .size = 100 };
+	struct ck_index x = { .entries = &e, .n_entries = 1, .n_extents = 2, .heap_len = 1 };
+	(void)state;
+	x.heap = "";
+	for (size_t i = 0; i < N_OF(rows); i++) {
+		x.extents = rows[i].x;
+		e.n_extents = rows[i].x[1].len ? 2 : 1;
+		if (ck_index_check(&x, 1000, NULL) != (rows[i].good ? 0 : -EBADMSG))
+			fail_msg("%s", rows[i].why);
+	}
+	/* Ranges of the tables that pass their ends. */
+	for (uint32_t first = 0; first < 4; first++) {
+		static const struct ck_xattr attributes[2];
+		x.extents = rows[1].x;
+		x.xattrs = attributes;
+		x.n_xattrs = 2;
+		for (uint32_t n = 0; n < 4; n++) {
+			int want = first + n <= 2 ? 0 : -EBADMSG;
+			e = (struct ck_entry){ .mode = S_IFREG,
+					       .first_xattr = first,
+					       .n_xattrs = n };
+			assert_int_equal(ck_index_check(&x, 1000, NULL), want);
+			e = (struct ck_entry){
+				.mode = S_IFREG, .size = 100, .first_extent = first, .n_extents = n
+			};
+			assert_int_equal(ck_index_check(&x, 1000, NULL), want);
+		}
+	}
 }
 
 static void test_units(void **state)
@@ -448,6 +520,47 @@ static void test_units(void **state)
 					    .n_units = 3 };
 		if (ck_units_check(&u, NULL) != (rows[i].good ? 0 : -EBADMSG))
 			fail_msg("%s", rows[i].why);
+	}
+	/* A point, alone in 30 bytes that were 20, with 5 bytes of windows. */
+	static const struct {
+		struct ck_point p;
+		bool good;
+	} points[] = {
+		{ { 0, 20, 0, 5, 7, 1 }, true },   { { 0, 21, 0, 5, 7, 1 }, false },
+		{ { 0, 20, 1, 5, 7, 1 }, false },  { { 0, 20, 6, 0, 7, 1 }, false },
+		{ { 0, 20, 0, 5, 8, 1 }, false },  { { 0, 20, 0, 5, 7, 2 }, false },
+		{ { 31, 20, 0, 5, 7, 1 }, false }, { { 0, 20, UINT64_MAX, 1, 7, 1 }, false },
+	};
+	for (size_t i = 0; i < N_OF(points); i++) {
+		struct ck_point p = points[i].p;
+		struct ck_unit_start start = { 0, 0 };
+		const struct ck_units u = { .len = 30,
+					    .in_len = 20,
+					    .points = &p,
+					    .n_points = 1,
+					    .units = &start,
+					    .n_units = 1,
+					    .windows_len = 5 };
+		assert_int_equal(ck_units_check(&u, NULL), points[i].good ? 0 : -EBADMSG);
+	}
+}
+
+/* The bits of a seek table's descriptor: reserved ones announce what we do not know. */
+static void test_descriptor(void **state)
+{
+	CK_BUF table = { 0 };
+	const struct ck_seek_frame frames[2] = { { 5, 6 }, { 7, 8 } };
+	struct ck_seek_frame last;
+	struct ck_err err = { 0 };
+	(void)state;
+	assert_works(ck_seektable_write(&table, frames, 2, &err), &err);
+	uint8_t *footer = table.data + table.len - CK_SEEKTABLE_FOOTER;
+	assert_works(ck_seektable_last(&last, table.data, table.len, 12, &err), &err);
+	assert_memory_equal(&last, &frames[1], sizeof last);
+	for (unsigned d = 0; d < 256; d++) {
+		footer[4] = (uint8_t)d;
+		uint64_t want = d & 0x7c ? 0 : d & 0x80 ? table.len + 8 : table.len;
+		assert_int_equal(ck_seektable_len(footer), want);
 	}
 }
 
@@ -486,7 +599,8 @@ int main(void)
 		cmocka_unit_test(test_numbers),	     cmocka_unit_test(test_seek_table),
 		cmocka_unit_test(test_fallback),     cmocka_unit_test(test_other_stream),
 		cmocka_unit_test(test_hidden_frame), cmocka_unit_test(test_shared),
-		cmocka_unit_test(test_units),	     cmocka_unit_test(test_hint),
+		cmocka_unit_test(test_units),	     cmocka_unit_test(test_extents),
+		cmocka_unit_test(test_descriptor),   cmocka_unit_test(test_hint),
 	};
 	struct ck_err err;
 	ck_log_init("test", CK_LOG_ERROR);

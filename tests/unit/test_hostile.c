@@ -225,6 +225,12 @@ static void test_flipped_bytes(void **state)
 	}
 	read_chunks(r, &plain, &t); /* a chunk that came right again is read again */
 	assert_int_equal(t.good_reads, 2 + 3);
+	/* Good chunks before a bad one: all or nothing. */
+	static const uint8_t zeros[2 * CK_CHUNK + 100];
+	static uint8_t buf[sizeof zeros];
+	f.blob.data[f.blob.len - 1] ^= 1;
+	assert_int_equal(ck_reader_pread(r, buf, sizeof buf, 0, &err), -EIO);
+	assert_memory_equal(buf, zeros, sizeof buf);
 	ck_reader_close(r);
 	ck_reader_close(blob);
 	mk_sealed_free(&f);
@@ -572,6 +578,48 @@ static void test_length(void **state)
 	mk_sealed_free(&f);
 }
 
+/* A blob of whose chunks each read but every so many-th is damaged. */
+struct flaky {
+	const struct ck_buf *blob;
+	unsigned n_reads, good;
+};
+
+static ssize_t flaky_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
+{
+	struct flaky *f = ctx;
+
+	(void)err;
+	memcpy(buf, f->blob->data + off, nbytes);
+	if (off >= CK_CHUNKED_HEADER && ++f->n_reads % f->good)
+		((uint8_t *)buf)[nbytes / 2] ^= 1;
+	return (ssize_t)nbytes;
+}
+
+/* A connection or a cache may fail where the origin has not: once, and nobody notices. */
+static void test_read_again(void **state)
+{
+	static const struct ck_reader_ops ops = { flaky_pread, NULL };
+	static uint8_t buf[2 * CK_CHUNK];
+	struct mk_sealed f;
+	struct ck_err err = { 0 };
+	CK_BUF plain = { 0 };
+	(void)state;
+	make_bytes(&f, &plain, 2 * CK_CHUNK); /* so that opening reads a chunk, too */
+	for (unsigned good = 1; good <= 3; good++) {
+		struct flaky flaky = { &f.blob, 0, good };
+		CK_AUTO(ck_reader_closep) struct ck_reader *blob = NULL;
+		CK_AUTO(ck_reader_closep) struct ck_reader *r = NULL;
+		assert_works(ck_reader_open(&blob, &ops, &flaky, f.blob.len, &err), &err);
+		int rc = ck_sealedblob_open(&r, blob, &f.key, f.spec.media_type, "it", &err);
+		assert_int_equal(rc, good < 3 ? 0 : -EBADMSG);
+		rc = rc < 0 ? rc : ck_reader_pread(r, buf, sizeof buf, 0, &err);
+		assert_int_equal(rc, good < 3 ? 0 : -EBADMSG);
+		if (rc == 0)
+			assert_memory_equal(buf, plain.data, sizeof buf);
+	}
+	mk_sealed_free(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -581,7 +629,7 @@ int main(void)
 		cmocka_unit_test(test_arranged_layer), cmocka_unit_test(test_lazy_layer),
 		cmocka_unit_test(test_empty_last),     cmocka_unit_test(test_cut_at_index),
 		cmocka_unit_test(test_foreign),	       cmocka_unit_test(test_mixed),
-		cmocka_unit_test(test_length),
+		cmocka_unit_test(test_length),	       cmocka_unit_test(test_read_again),
 	};
 	struct ck_err err;
 	ck_log_init("test", CK_LOG_ERROR);
