@@ -88,7 +88,7 @@ static int check_own_index(const struct ck_pass_result *what, const struct ck_la
 		rc = ck_sealedblob_open(&plain, blob, spec->key, spec->media_type, spec->name, err);
 	else
 		rc = ck_plain_open(&plain, blob, spec->key, &what->tags, spec->name, err);
-	return rc < 0 ? rc : ck_embedded_compare(plain, 0, spec->diff_id, &what->index, err);
+	return rc < 0 ? rc : ck_embedded_compare(plain, 0, spec->diff_id, what, err);
 }
 
 static int finish(struct convert *c, const struct ck_pass_result *what,

@@ -238,7 +238,7 @@ static int check_units(struct ck_reader *plain, const struct ck_units *u, const 
 }
 
 int ck_embedded_compare(struct ck_reader *plain, uint64_t hint_off, const uint8_t diff_id[32],
-			const struct ck_index *index, struct ck_err *err)
+			const struct ck_pass_result *what, struct ck_err *err)
 {
 	struct ck_pass_result r = { 0 };
 	int rc = ck_embedded_read(&r, plain, hint_off, diff_id, err);
@@ -247,7 +247,8 @@ int ck_embedded_compare(struct ck_reader *plain, uint64_t hint_off, const uint8_
 		return 0;
 	if (rc < 0)
 		return ck_wrap(err, "its own index");
-	if (!ck_index_equal(&r.index, index))
+	/* The length first: units may claim a stream of any, which would be decoded. */
+	if (r.units.len != what->units.len || !ck_index_equal(&r.index, &what->index))
 		rc = ck_fail(err, -EBADMSG,
 			     "its own index is not that of its tar stream: whoever wrote it lied, "
 			     "or was in error");

@@ -33,11 +33,12 @@ CK_MUST_CHECK int ck_embedded_read(struct ck_pass_result *out, struct ck_reader 
 
 /*
  * Who reads all of a layer must find what its index shows to others: 0 when the index in
- * PLAIN is INDEX, and its units decode to the tar stream of DIFF_ID (which costs another
- * decompression), or when there is none. Errors: -EBADMSG, those of PLAIN, -ENOMEM.
+ * PLAIN is that of WHAT, which a pass over it found, and its units decode to the tar stream of
+ * DIFF_ID (which costs another decompression), or when there is none. Errors: -EBADMSG, those of
+ * PLAIN, -ENOMEM.
  */
 CK_MUST_CHECK int ck_embedded_compare(struct ck_reader *plain, uint64_t hint_off,
-				      const uint8_t diff_id[32], const struct ck_index *index,
+				      const uint8_t diff_id[32], const struct ck_pass_result *what,
 				      struct ck_err *err);
 
 #endif

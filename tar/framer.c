@@ -182,14 +182,16 @@ static int cut(struct ck_framer *f, size_t nbytes, struct ck_err *err)
 		rc = ck_nomem(err, "compressing a layer");
 	if (rc < 0)
 		return rc;
-	memcpy(j->in, f->pending, nbytes);
+	if (nbytes)
+		memcpy(j->in, f->pending, nbytes);
 	j->in_len = nbytes;
 	j->framer = f;
 	j->done = false;
 	f->n_jobs++;
 	f->n_pending -= nbytes;
 	f->start += nbytes;
-	memmove(f->pending, f->pending + nbytes, f->n_pending);
+	if (f->n_pending)
+		memmove(f->pending, f->pending + nbytes, f->n_pending);
 	if (!ck_pool_submit(f->pool, compress, j))
 		compress(j); /* the queue is full of others' jobs */
 	return 0;
@@ -255,7 +257,8 @@ int ck_framer_end(struct ck_framer *f, struct ck_err *err)
 {
 	int rc = cut_before(f, f->start + f->n_pending, err);
 
-	if (rc == 0 && f->n_pending)
+	/* A stream of nothing is a frame, too: some readers know zstd by its first bytes. */
+	if (rc == 0 && (f->n_pending || (!f->n_frames && !f->n_jobs)))
 		rc = cut(f, f->n_pending, err);
 	while (rc == 0 && f->n_jobs)
 		rc = write_oldest(f, err);

@@ -201,11 +201,20 @@ static bool is_sealed(const struct ck_layer_spec *spec)
 	return spec->key && spec->key->cipher == CK_CIPHER_CHUNKED;
 }
 
+/* No honest index is larger, whatever a stranger puts in its place: one of a tar of nothing
+ * but names has some 200 bytes for each 512. */
+static size_t index_max(uint64_t blob_len)
+{
+	uint64_t max = (64 << 20) + 4 * (blob_len < CK_SEALED_MAX ? blob_len : CK_SEALED_MAX);
+
+	return max < CK_SEALED_MAX ? (size_t)max : CK_SEALED_MAX;
+}
+
 /* The index that an earlier pass sealed, from STORE. 0 with l->what set, or -ENOENT. */
 static int load_index(struct ck_layer *l, const struct ck_layer_spec *spec, uint64_t blob_len,
 		      const struct ck_index_store *store)
 {
-	CK_BUF sealed = { .max = CK_SEALED_MAX };
+	CK_BUF sealed = { .max = index_max(blob_len) };
 	char digest[CK_DIGEST_STR];
 	struct ck_err err = { 0 };
 
@@ -274,8 +283,7 @@ static int find_out(struct ck_layer *l, const struct ck_layer_spec *spec, struct
 		return 0;
 	int rc = ck_pass_run(&l->what, spec, blob, NULL, progress, progress_ctx, err);
 	if (rc == 0 && spec->full && l->plain)
-		rc = ck_embedded_compare(l->plain, spec->index_off, spec->diff_id, &l->what.index,
-					 err);
+		rc = ck_embedded_compare(l->plain, spec->index_off, spec->diff_id, &l->what, err);
 	if (rc == 0)
 		save_index(l, spec, blob_len, store);
 	return rc;

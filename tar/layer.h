@@ -40,8 +40,8 @@ struct ck_layer_spec {
  * Stores are asked in turn, until one gives an index that opens.
  */
 struct ck_index_store {
-	/* Appends the sealed index of the blob DIGEST ("sha256:<hex>") to OUT.
-	 * Errors: -ENOENT (none), others. */
+	/* Appends the sealed index of the blob DIGEST ("sha256:<hex>") to OUT, within its max.
+	 * Errors: -ENOENT (none), -EFBIG, others. */
 	int (*load)(void *ctx, const char *digest, struct ck_buf *out, struct ck_err *err);
 	/* NULL: nothing is kept here. */
 	int (*save)(void *ctx, const char *digest, const void *p, size_t nbytes,

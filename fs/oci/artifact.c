@@ -122,7 +122,8 @@ static int load(void *ctx, const char *digest, struct ck_buf *out, struct ck_err
 		return ck_fail(err, -ENOENT, "the artifact has no index of %s", digest);
 	memcpy(d.digest, x->digest, sizeof d.digest);
 	d.size = x->size;
-	rc = missing_is_damage(ck_layout_whole(&a->layout, &d, CK_SEALED_MAX, out, err), err);
+	size_t max = out->max && out->max < CK_SEALED_MAX ? out->max : CK_SEALED_MAX;
+	rc = missing_is_damage(ck_layout_whole(&a->layout, &d, max, out, err), err);
 	return rc < 0 ? ck_wrap(err, "the artifact's index of %s", digest) : 0;
 }
 

@@ -130,7 +130,7 @@ int ck_layout_whole(const struct ck_layout *l, const struct ck_descriptor *d, si
 {
 	char path[PATH_LEN];
 	uint8_t digest[CK_SHA256_LEN];
-	size_t at = out->len;
+	size_t at = out->len, limit = out->max;
 	struct stat st;
 
 	if (d->size > max)
@@ -151,6 +151,7 @@ int ck_layout_whole(const struct ck_layout *l, const struct ck_descriptor *d, si
 	int rc = ck_buf_reserve(out, (size_t)d->size, err);
 	if (rc == 0)
 		rc = ck_fd_read(out, fd, path, err);
+	out->max = limit;
 	if (rc < 0)
 		return rc;
 	ck_sha256(digest, ck_buf_str(out) + at, out->len - at);

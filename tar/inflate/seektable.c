@@ -70,11 +70,11 @@ uint64_t ck_seektable_len(const uint8_t footer[CK_SEEKTABLE_FOOTER])
 int ck_seektable_last(struct ck_seek_frame *out, const uint8_t *p, size_t nbytes, uint64_t in_len,
 		      struct ck_err *err)
 {
-	const uint8_t *footer = p + nbytes - CK_SEEKTABLE_FOOTER;
+	size_t least = CK_SKIPPABLE_HEADER + CK_SEEKTABLE_FOOTER;
+	const uint8_t *footer = nbytes < least ? NULL : p + nbytes - CK_SEEKTABLE_FOOTER;
 	uint64_t sum = 0;
 
-	if (nbytes < CK_SKIPPABLE_HEADER + CK_SEEKTABLE_FOOTER ||
-	    ck_seektable_len(footer) != nbytes ||
+	if (!footer || ck_seektable_len(footer) != nbytes ||
 	    ck_skippable_len(p, NIBBLE) != (int64_t)(nbytes - CK_SKIPPABLE_HEADER))
 		return ck_fail(err, -EBADMSG, "not a zstd seek table");
 	size_t entry = entry_len(footer[4]), n = get32(footer);

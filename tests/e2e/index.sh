@@ -56,6 +56,10 @@ ok "it is not found by itself" test "$n" -ge "$total"
 is 0 "$(bytes_read "$CLOAKFS" ls --index "$WORK/indexes" "oci:$WORK/bare:latest" /app)" "--index DIR finds it"
 fails_with 'index' "--index with a directory that has none is said" "$CLOAKFS" ls --index "$WORK/plain" "oci:$WORK/bare:latest" /app
 
+mount --bind "$WORK/bare" "$WORK/bare" && mount -o remount,bind,ro "$WORK/bare"
+fails_with 'Read-only.*--out DIR' "a layout that cannot be written is said" "$CLOAKFS" index "oci:$WORK/bare:latest"
+umount "$WORK/bare"
+
 # ---- not believed ----
 damaged() { # HOW: in a copy of the layout, whose index of layer 0 is damaged
 	rm -rf "$WORK/bad"

@@ -231,6 +231,11 @@ fails_with 'nosuchkey' "a key that does not exist" "$CLOAKFS" encrypt --key "${K
 fails_with 'public' "a private key as recipient" "$CLOAKFS" encrypt --key "$WORK/rsa.pem" "$PLAIN" "oci:$WORK/none:latest"
 fails_with 'no layer 7' "a layer that is not there" "$CLOAKFS" encrypt --layers 7 --key "$WORK/rsa.pub" "$PLAIN" "oci:$WORK/none:latest"
 ok "nothing is left of any" test ! -e "$WORK/none"
+"$CLOAKFS" encrypt --compress keep --level 5 --key "$WORK/rsa.pub" "$PLAIN" "oci:$WORK/none:latest" >"$LOG" 2>&1
+is "2 1" "$? $(grep -c -e '--level is for' "$LOG")" "a level for bytes that are kept is a mistake of usage"
+cp -r "$WORK/plain" "$WORK/beside"
+ok "encrypt beside the plain image" "$CLOAKFS" encrypt --key "$WORK/rsa.pub" "oci:$WORK/beside:latest" "oci:$WORK/beside:sealed"
+matches 'note: .*as they were' "$(cat "$LOG")" "says that the plain layers are still there"
 is "manifest layers" "$("$CLOAKFS" encrypt --json --key "$WORK/rsa.pub" "$PLAIN" "oci:$WORK/json:latest" | jq -r 'keys_unsorted | join(" ")')" \
 	"--json"
 

@@ -268,6 +268,43 @@ static void test_frames(void **state)
 	}
 }
 
+/* A tar of no bytes at all, which is a layer that changes nothing, is a zstd stream by its
+ * first bytes, and opens as what it is. */
+static void test_nothing(void **state)
+{
+	static const uint8_t magic[4] = { 0x28, 0xb5, 0x2f, 0xfd };
+	CK_BUF tar = { 0 }, gz = { 0 }, out = { 0 };
+	struct ck_blob_key key = new_key(CK_CIPHER_CHUNKED, 3);
+	struct ck_unitcache *cache = NULL;
+	struct ck_err err = { 0 };
+	struct ck_converted r;
+	(void)state;
+	assert_works(ck_buf_reserve(&tar, 1, &err), &err);
+	pack(&gz, &tar, GZIP);
+	struct ck_layer_spec spec = mk_spec(&gz, &tar, NULL);
+	struct ck_conversion how = {
+		.media_type = ZSTD_TYPE, .recompress = true, .level = 3, .pool = pool
+	};
+	assert_works(convert(&r, &spec, &gz, &how, &out, &err), &err);
+	assert_memory_equal(out.data, magic, 4);
+	how.key = &key;
+	ck_buf_free(&out);
+	assert_works(convert(&r, &spec, &gz, &how, &out, &err), &err);
+	struct ck_layer_spec got = mk_spec(&out, &tar, &key);
+	got.media_type = ZSTD_TYPE;
+	assert_works(ck_unitcache_open(&cache, 1 << 20, &err), &err);
+	for (int full = 0; full < 2; full++) {
+		struct ck_reader *from = NULL;
+		struct ck_layer *l = NULL;
+		got.full = full;
+		assert_works(ck_reader_open_mem(&from, out.data, out.len, &err), &err);
+		assert_works(ck_layer_open(&l, &got, from, cache, NULL, NULL, NULL, &err), &err);
+		assert_int_equal(ck_layer_len(l), 0);
+		ck_layer_close(l);
+	}
+	ck_unitcache_close(cache);
+}
+
 /* The source must be what it is said to be, or nothing comes of it. */
 static void test_bad_source(void **state)
 {
@@ -411,9 +448,10 @@ static void test_lying_index(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_all_ways),  cmocka_unit_test(test_lazy),
-		cmocka_unit_test(test_frames),	  cmocka_unit_test(test_bad_source),
-		cmocka_unit_test(test_full_sink), cmocka_unit_test(test_lying_index),
+		cmocka_unit_test(test_all_ways),    cmocka_unit_test(test_lazy),
+		cmocka_unit_test(test_frames),	    cmocka_unit_test(test_nothing),
+		cmocka_unit_test(test_bad_source),  cmocka_unit_test(test_full_sink),
+		cmocka_unit_test(test_lying_index),
 	};
 	struct ck_err err;
 	if (ck_secret_init(&err) < 0 || ck_pool_open(&pool, 2, 16, &err) < 0)

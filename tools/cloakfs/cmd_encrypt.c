@@ -1,5 +1,9 @@
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
+
+#include "base/log.h"
+#include "fs/oci/reference.h"
 
 #include "tools/cloakfs/commands.h"
 #include "tools/cloakfs/converted.h"
@@ -30,6 +34,24 @@ static int choose(bool *chosen, size_t n, const char *list, struct ck_err *err)
 	}
 }
 
+enum { LEVEL = 3 }; /* zstd's own default */
+
+/* In one layout the plain layers are still there when all is done. */
+static void note_same_layout(const struct ck_options *o)
+{
+	CK_AUTO(ck_reference_free) struct ck_reference src = { 0 }, dst = { 0 };
+	struct stat a, b;
+
+	if (ck_reference_parse(&src, o->args[0], NULL) == 0 &&
+	    ck_reference_parse(&dst, o->args[1], NULL) == 0 && stat(src.dir, &a) == 0 &&
+	    stat(dst.dir, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+		ck_log(
+		    CK_LOG_WARNING,
+		    "note: %s holds the image's layers as they were, too: give another directory "
+		    "away, not this one",
+		    src.dir);
+}
+
 static int add_recipients(struct ck_recipients *r, const struct ck_options *o, struct ck_err *err)
 {
 	int rc = 0;
@@ -52,12 +74,15 @@ static int encrypt(const struct ck_session *s, const struct ck_recipients *r,
 		.keys = o->n_unwrap ? s->keys : NULL,
 		.cipher = o->cipher,
 		.recompress = !keep,
-		.level = o->level,
+		.level = o->level ? o->level : LEVEL,
 		.chosen = o->layers ? chosen : NULL,
 	};
 
 	if (!chosen)
 		return ck_nomem(err, "encrypting an image");
+	if (o->level && keep)
+		return ck_fail(err, CK_USAGE, "--level is for --compress zstd: the bytes are kept");
+	note_same_layout(o);
 	int rc = o->layers ? choose(chosen, n, o->layers, err) : 0;
 	return rc ? rc : ck_convert_and_tell(s, &how, "encrypting", o->json, err);
 }

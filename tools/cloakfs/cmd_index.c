@@ -75,6 +75,16 @@ static int check_image(const struct ck_image *image, struct ck_err *err)
 	return 0;
 }
 
+/* Before the image is read through: whether DIR, where it is there, can be written. */
+static int check_dir(const char *dir, struct ck_err *err)
+{
+	if (access(dir, W_OK) < 0 && errno != ENOENT)
+		return ck_fail(err, -errno,
+			       "cannot add indexes to %s: %s; --out DIR puts them elsewhere", dir,
+			       strerror(errno));
+	return 0;
+}
+
 static int make(struct ck_session *s, const char *dir, struct harvest *h, struct ck_err *err)
 {
 	CK_AUTO(ck_stack_closep) struct ck_stack *stack = NULL;
@@ -84,6 +94,8 @@ static int make(struct ck_session *s, const char *dir, struct harvest *h, struct
 	uint8_t manifest[CK_SHA256_LEN];
 	int rc = check_image(s->image, err);
 
+	if (rc == 0)
+		rc = check_dir(dir, err);
 	h->cap = s->image->n_layers;
 	h->blobs = calloc(h->cap ? h->cap : 1, sizeof *h->blobs);
 	if (!h->blobs)

@@ -212,7 +212,7 @@ static int misfit(int c, char **argv, struct ck_err *err)
 int ck_options_parse(struct ck_options *out, const struct ck_command *cmd, int argc, char **argv,
 		     struct ck_err *err)
 {
-	struct ck_options o = { .layer = SIZE_MAX, .cipher = CK_LAYER_CHUNKED, .level = 3 };
+	struct ck_options o = { .layer = SIZE_MAX, .cipher = CK_LAYER_CHUNKED };
 	struct option longs[N_KNOWN + 1] = { 0 };
 	bool seen[128] = { false };
 	size_t n = 0;

@@ -23,7 +23,7 @@ struct ck_options {
 	const char *layers, *index;
 	enum ck_layer_cipher cipher;
 	enum ck_compress compress;
-	int level;    /* zstd's */
+	int level;    /* zstd's; 0 when not given */
 	size_t layer; /* SIZE_MAX when not given */
 	enum ck_view view;
 	bool json, long_form, foreground, exec;
