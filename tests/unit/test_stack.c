@@ -1,5 +1,6 @@
 /* Opening an image's layers, reading files across holes, and attributes. */
 #include <errno.h>
+#include <sched.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -290,12 +291,48 @@ static int secrets(void **state)
 
 #define WITH_IMAGE(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
+/* Where there is more than one CPU, units are prepared for who reads in order; on one, none are. */
+static void reads_ahead(void **state)
+{
+	enum { UNIT = 128 << 10 };
+	struct fixture *f = *state;
+	struct ck_stack_opts opts = { .keys = f->keys };
+	struct ck_stack *s = NULL;
+	struct ck_err err = { 0 };
+	uint8_t *buf = malloc(UNIT);
+	cpu_set_t all, one;
+
+	ck_buf_free(&f->tars[0]);
+	mk_tar(&f->tars[0], 1, 12, 100000);
+	open_image(f, plain, none);
+	assert_works(ck_stack_open(&s, f->image, 0, &opts, &err), &err);
+	assert_int_equal(s->pool != NULL, ck_pool_n_cpus() > 1);
+	for (uint64_t i = 0; i < 3; i++)
+		assert_works(ck_layer_pread(s->layers[0], buf, UNIT, i * UNIT, &err), &err);
+	while (s->pool && !ck_unitcache_has(s->cache, s->layers[0], 3))
+		sched_yield();
+	ck_stack_close(s);
+
+	assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+	CPU_ZERO(&one);
+	for (size_t i = 0; CPU_COUNT(&one) == 0; i++)
+		if (CPU_ISSET(i, &all))
+			CPU_SET(i, &one);
+	assert_int_equal(sched_setaffinity(0, sizeof one, &one), 0);
+	assert_works(ck_stack_open(&s, f->image, SIZE_MAX, &opts, &err), &err);
+	assert_int_equal(sched_setaffinity(0, sizeof all, &all), 0);
+	assert_null(s->pool);
+	ck_stack_close(s);
+	free(buf);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_IMAGE(opens_and_merges),	     WITH_IMAGE(opens_one_layer),
 		WITH_IMAGE(refuses_a_damaged_layer), WITH_IMAGE(judges_by_the_manifest),
-		WITH_IMAGE(reads_over_holes),	     cmocka_unit_test(tells_attributes),
+		WITH_IMAGE(reads_over_holes),	     WITH_IMAGE(reads_ahead),
+		cmocka_unit_test(tells_attributes),
 	};
 
 	return cmocka_run_group_tests(tests, secrets, NULL);
