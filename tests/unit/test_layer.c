@@ -271,7 +271,8 @@ static ssize_t moody_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, st
 	return (ssize_t)nbytes;
 }
 
-static void check_changed_later(void (*pack)(struct ck_buf *, const struct ck_buf *))
+static void check_changed_later(void (*pack)(struct ck_buf *, const struct ck_buf *),
+				size_t n_files)
 {
 	static const struct ck_reader_ops ops = { moody_pread, NULL };
 	CK_BUF tar = { 0 }, blob = { 0 };
@@ -281,7 +282,7 @@ static void check_changed_later(void (*pack)(struct ck_buf *, const struct ck_bu
 	struct ck_layer *l = NULL;
 	struct ck_reader *r = NULL;
 	uint8_t buf[4096], none[4096] = { 0 };
-	mk_tar(&tar, 5, 20, 400000);
+	mk_tar(&tar, 5, n_files, 400000);
 	pack(&blob, &tar);
 	mk_encrypt(&blob, &key, 1);
 	struct moody m = { &blob, 0, 0 };
@@ -314,7 +315,7 @@ static void check_changed_later(void (*pack)(struct ck_buf *, const struct ck_bu
 		assert_memory_equal(buf, none, sizeof buf);
 		failed++;
 	}
-	assert_true(failed > 0 && fine > failed / 2);
+	assert_true(failed > 0 && fine > failed / 3);
 	/* And it heals. */
 	m.bad_times = 0;
 	for (uint64_t at = off; at + sizeof buf <= tar.len; at += 65536) {
@@ -336,8 +337,8 @@ static void check_changed_later(void (*pack)(struct ck_buf *, const struct ck_bu
 static void test_changed_later(void **state)
 {
 	(void)state;
-	check_changed_later(pack_gzip);
-	check_changed_later(pack_zstd); /* what comes after the bad place in a frame is lost */
+	check_changed_later(pack_gzip, 20);
+	check_changed_later(pack_zstd, 8); /* what comes after the bad place in a frame is lost */
 }
 
 /* A blob that counts what is fetched of it. */
