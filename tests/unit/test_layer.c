@@ -315,7 +315,7 @@ static void check_changed_later(void (*pack)(struct ck_buf *, const struct ck_bu
 		assert_memory_equal(buf, none, sizeof buf);
 		failed++;
 	}
-	assert_true(failed > 0 && fine > failed / 3);
+	assert_true(failed > 0 && fine > (pack == pack_zstd ? 0 : failed));
 	/* And it heals. */
 	m.bad_times = 0;
 	for (uint64_t at = off; at + sizeof buf <= tar.len; at += 65536) {
@@ -338,7 +338,7 @@ static void test_changed_later(void **state)
 {
 	(void)state;
 	check_changed_later(pack_gzip, 20);
-	check_changed_later(pack_zstd, 8); /* what comes after the bad place in a frame is lost */
+	check_changed_later(pack_zstd, 12); /* what comes after the bad place in a frame is lost */
 }
 
 /* A blob that counts what is fetched of it. */
