@@ -1,4 +1,5 @@
 # growth.sh - how time and memory grow: a million small files, and one file of 8 GB.
+#   FILES="10000 100000 1000000"   GB="1 8"
 # shellcheck shell=bash
 G=$WORK/growth
 mkdir -p "$G/mnt"
@@ -22,7 +23,7 @@ finish_mount() {
 	must "$CLOAKFS" umount "$G/mnt"
 }
 
-for n in 10000 100000 1000000; do
+for n in ${FILES-10000 100000 1000000}; do
 	echo "$n files of 100 bytes"
 	awk -v n=$n 'BEGIN { for (i = 0; i < n; i++) {
 		if (i % 1000 == 0) printf "dir d%d\n", i / 1000
@@ -37,7 +38,7 @@ for n in 10000 100000 1000000; do
 	rm -rf "$G/many" "$G/many.sealed"
 done
 
-for gb in 1 8; do
+for gb in ${GB-1 8}; do
 	echo "one file of $gb GB"
 	find /usr/lib /usr/bin -type f -size +200k -print0 | sort -z | xargs -0 cat 2>/dev/null | head -c 1000000000 >"$G/part"
 	for i in $(seq $gb); do cat "$G/part"; done >"$G/file"

@@ -98,6 +98,8 @@ int main(int argc, char **argv)
 	/* Units of a layer come and go by the megabyte: given back at once, they leave no holes
 	 * in a heap that only grows. */
 	(void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
+	/* Two heaps for all threads: what a dozen of them leave unused is more than they wait. */
+	(void)mallopt(M_ARENA_MAX, 2);
 	/* A command that a person runs says one thing; services say more. */
 	ck_log_init("cloakfs", CK_LOG_WARNING);
 	(void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error with a message */
