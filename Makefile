@@ -136,8 +136,9 @@ demo: deps
 	@$(MAKE) --no-print-directory all
 	@tests/demo.sh
 
-bench: deps
-	@$(MAKE) --no-print-directory all bench-built
+bench:
+	@tests/deps.sh bench
+	@$(MAKE) --no-print-directory all e2e bench-built
 
 bench-built: $(BENCH)
 	@tests/bench.sh

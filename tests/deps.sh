@@ -8,6 +8,9 @@ libcurl4-openssl-dev curl libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler
 libmicrohttpd-dev libcmocka-dev umoci jq attr libcap2-bin pigz valgrind strace git
 ca-certificates xxd procps"
 
+# The benchmarks' peers.
+[ "${1:-}" != bench ] || packages="$packages gocryptfs squashfuse squashfs-tools time"
+
 missing=
 for p in $packages; do
 	dpkg-query -W -f '${db:Status-Abbrev}' "$p" 2>/dev/null | grep -q '^ii' || missing="$missing $p"

@@ -237,9 +237,9 @@ static void refuses_to_write(void **state)
 
 	assert_fails(ck_artifact_write(f->t.dir, &f->subject, &blob, 0, raw, &err), -EINVAL, &err,
 		     "an artifact of 0 indexes");
-	assert_fails(
-	    ck_artifact_write(tmplayout_fmt("%s/none/none", f->t.dir), &f->subject, &blob, 1, raw, &err),
-	    -ENOENT, &err, "cannot add indexes to");
+	assert_fails(ck_artifact_write(tmplayout_fmt("%s/none/none", f->t.dir), &f->subject, &blob,
+				       1, raw, &err),
+		     -ENOENT, &err, "cannot add indexes to");
 	const struct ck_index_blob huge = { f->layer[0], "x", ((size_t)1 << 30) + 1 };
 	assert_fails(ck_artifact_write(f->t.dir, &f->subject, &huge, 1, raw, &err), -EFBIG, &err,
 		     "more than the 1073741824 allowed");
