@@ -159,17 +159,13 @@ static int wrap_more(struct work *w, size_t idx, struct ck_err *err)
 		   : ck_recipients_wrap(w->how->recipients, &opts, w->layers[idx].annotations, err);
 }
 
-/* By hand: jansson's own copy loses members where memory runs out, and does not say so. */
+/* Not by jansson's own copy: it loses members where memory runs out, and does not say so. */
 static int copy_annotations(json_t **out, const json_t *from, struct ck_err *err)
 {
-	const char *key;
-	json_t *v;
-
 	*out = json_object();
-	json_object_foreach ((json_t *)(uintptr_t)from, key, v)
-		if (!*out || json_object_set(*out, key, v) < 0)
-			return ck_nomem(err, "converting a layer");
-	return *out ? 0 : ck_nomem(err, "converting a layer");
+	if (!*out || (from && json_object_update(*out, (json_t *)(uintptr_t)from) < 0))
+		return ck_nomem(err, "converting a layer");
+	return 0;
 }
 
 /* Everything that asks somebody for a key, before there is work to lose. */

@@ -5,9 +5,8 @@
 #include <string.h>
 
 #include "base/json.h"
-
-#define ENC_PREFIX "org.opencontainers.image.enc."
-#define ENC_SUFFIX "+encrypted"
+#include "fs/oci/media.h"
+#include "keyprov/envelope.h"
 
 void ck_layer_name(char out[CK_LAYER_NAME], const struct ck_image *image, size_t idx)
 {
@@ -19,7 +18,7 @@ static bool has_enc_annotation(const json_t *annotations)
 	json_t *all = (json_t *)(uintptr_t)annotations; /* jansson iterates without const */
 
 	for (void *it = json_object_iter(all); it; it = json_object_iter_next(all, it))
-		if (strncmp(json_object_iter_key(it), ENC_PREFIX, sizeof ENC_PREFIX - 1) == 0)
+		if (strncmp(json_object_iter_key(it), CK_ENC, sizeof CK_ENC - 1) == 0)
 			return true;
 	return false;
 }
@@ -101,7 +100,7 @@ int ck_layerspec_make(struct ck_layerspec *out, const struct ck_image *image, si
 	*out = (struct ck_layerspec){ .spec = { .name = out->name } };
 	ck_layer_name(out->name, image, idx);
 	if (l->encrypted)
-		len -= sizeof ENC_SUFFIX - 1;
+		len -= sizeof CK_MEDIA_ENCRYPTED - 1;
 	snprintf(out->media_type, sizeof out->media_type, "%.*s", (int)len, l->media_type);
 	int rc = l->encrypted ? unwrap(&out->key, l, keys, err) : 0;
 	out->spec.key = out->key;

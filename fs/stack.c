@@ -41,11 +41,7 @@ static int check_layer(const struct ck_image_layer *l, const struct ck_stack_opt
 {
 	int rc = ck_layer_check(l, err);
 
-	if (rc == 0 && !l->encrypted && opts->require_encrypted)
-		return ck_fail(err, -EPERM,
-			       "it is not encrypted, and the configuration demands that it is "
-			       "(require_encrypted)");
-	return rc;
+	return rc == 0 && opts->require_encrypted ? ck_layer_demand_encrypted(l, err) : rc;
 }
 
 static int open_layer(struct ck_stack *s, size_t idx, const struct ck_stack_opts *opts,

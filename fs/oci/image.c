@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "fs/oci/layout.h"
 #include "fs/oci/manifest.h"
+#include "fs/oci/media.h"
 #include "fs/oci/pick.h"
 #include "fs/oci/platform.h"
 #include "fs/oci/reference.h"
@@ -113,7 +114,7 @@ static int find_in_dir(struct store *s, const struct ck_reference *ref, struct c
 
 static void show_layer(struct ck_image_layer *to, const struct ck_descriptor *d)
 {
-	static const char suffix[] = "+encrypted";
+	static const char suffix[] = CK_MEDIA_ENCRYPTED;
 	size_t len = strlen(d->media_type), n = sizeof suffix - 1;
 
 	to->media_type = d->media_type;
