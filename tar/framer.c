@@ -9,6 +9,9 @@
 
 #include "base/secret.h"
 
+/* Bytes that may wait for news of where an entry begins; then they are cut without. */
+enum { WAIT_MAX = 4 << 20 };
+
 /* A frame on its way through the pool. */
 struct job {
 	struct ck_framer *framer;
@@ -206,7 +209,7 @@ static int cut_before(struct ck_framer *f, uint64_t up_to, struct ck_err *err)
 	       up_to - f->start >= CK_FRAME)
 		rc = cut(f, CK_FRAME, err);
 	/* Nobody has told of an entry for long: an extended header without end. */
-	while (rc == 0 && f->n_pending >= CK_FRAME_MAX)
+	while (rc == 0 && f->n_pending >= WAIT_MAX)
 		rc = cut(f, CK_FRAME, err);
 	return rc;
 }
@@ -216,10 +219,10 @@ int ck_framer_write(struct ck_framer *f, const void *p, size_t nbytes, struct ck
 	const uint8_t *from = p;
 
 	if (!f->pending) {
-		f->pending = malloc(2 * CK_FRAME_MAX);
+		f->pending = malloc(2 * WAIT_MAX);
 		if (!f->pending)
 			return ck_nomem(err, "compressing a layer");
-		f->cap_pending = 2 * CK_FRAME_MAX;
+		f->cap_pending = 2 * WAIT_MAX;
 	}
 	while (nbytes) {
 		size_t n = f->cap_pending - f->n_pending;

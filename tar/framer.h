@@ -15,9 +15,8 @@
 #include "tar/inflate/seektable.h"
 #include "tar/inflate/units.h"
 
-/* Decompressed bytes of a frame: at most FRAME, but for a stretch of headers without any
- * file's end; what a random read has to decompress. */
-enum { CK_FRAME = 256 << 10, CK_FRAME_MAX = 4 << 20 };
+/* Decompressed bytes of a frame at most: what a random read has to decompress. */
+enum { CK_FRAME = 256 << 10 };
 
 struct ck_framer; /* opaque */
 
