@@ -4,22 +4,21 @@
 #include <inttypes.h>
 #include <openssl/evp.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <string.h>
 
 #include "base/secret.h"
 #include "base/text.h"
 #include "tar/cipher/chunked.h"
+#include "tar/feed.h"
 #include "tar/index/tarscan.h"
 #include "tar/inflate/decoder.h"
-#include "tar/intake.h"
 #include "tar/pipe.h"
 
-/* Four each way keep every stage busy. */
+/* Of each kind: they keep both threads busy. */
 enum { BLOCK = CK_INTAKE_BLOCK, N_BLOCKS = 4 };
 
-/* How a stage ended. */
+/* How one side ended. */
 struct outcome {
 	int code;
 	struct ck_err err;
@@ -30,15 +29,15 @@ struct pass {
 	struct ck_reader *blob;
 	const struct ck_pass_tap *tap;
 	struct ck_pass_result result;
-	uint64_t in_len, out_len;	  /* bytes of the stream, compressed and not */
-	struct ck_pipe *compressed, *tar; /* between stages 1-2 and 2-3 */
-	struct outcome intake, inflate, scan;
-	atomic_uint_fast64_t through; /* blob bytes that left stage 1 */
-	/* Stage 2: the block its decoder is reading; or is to read first, after a look at
-	 * what it holds. */
+	uint64_t in_len, out_len; /* bytes of the stream, compressed and not */
+	struct ck_feed *feed;	  /* what is to be inflated */
+	struct ck_pipe *tar;	  /* what came of it */
+	struct outcome inflate, scan;
+	/* Inflating: the block that the decoder is reading; or is to read first, after a look
+	 * at what it holds. */
 	struct ck_block *in_hand;
 	bool peeked;
-	/* Stage 3 */
+	/* Hashing and scanning */
 	struct ck_block *tar_block;
 	EVP_MD_CTX *diff_id;
 	uint64_t tar_len;
@@ -46,60 +45,7 @@ struct pass {
 	void *progress_ctx;
 };
 
-/* Stage 1: read, hash, decrypt. */
-
-/* All blocks of the blob; to the end of it even when nobody wants the bytes any more,
- * for the verdict on the blob comes before that on its contents. */
-static int take_in(struct pass *p, struct ck_intake *in, struct ck_block *spare, struct ck_err *err)
-{
-	const struct ck_pass_tap *tap = p->tap;
-	int rc;
-
-	for (;;) {
-		struct ck_block *b = ck_pipe_blank(p->compressed);
-		struct ck_block *to = b ? b : spare;
-		rc = ck_intake_next(in, to->data, &to->len, err);
-		if (rc == 0 && to->len && tap && tap->plain)
-			rc = tap->plain(tap->ctx, to->data, to->len, err);
-		bool more = rc == 0 && to->len;
-		if (b && more)
-			ck_pipe_push(p->compressed, b);
-		else if (b)
-			ck_pipe_done(p->compressed, b);
-		if (!more)
-			break;
-		atomic_store(&p->through, ck_intake_through(in));
-	}
-	return rc < 0 ? rc : ck_intake_verdict(in, err);
-}
-
-static int take_in_all(struct pass *p, struct ck_err *err)
-{
-	const struct ck_blob_key *key = p->spec->key;
-	bool sealed = key && key->cipher == CK_CIPHER_CHUNKED;
-	CK_AUTO(ck_intake_closep) struct ck_intake *in = NULL;
-	struct ck_block spare = { .data = malloc(CK_INTAKE_BLOCK) };
-
-	if (!spare.data)
-		return ck_nomem(err, "verifying a layer");
-	int rc = ck_intake_open(&in, p->spec, p->blob, sealed ? NULL : &p->result.tags, err);
-	if (rc == 0)
-		rc = take_in(p, in, &spare, err);
-	ck_wipe(spare.data, CK_INTAKE_BLOCK);
-	free(spare.data);
-	return rc;
-}
-
-static void *intake_main(void *arg)
-{
-	struct pass *p = arg;
-
-	p->intake.code = take_in_all(p, &p->intake.err);
-	ck_pipe_end(p->compressed);
-	return NULL;
-}
-
-/* Stage 2: inflate. */
+/* Inflating, on a thread of its own. */
 
 static int pull_compressed(void *arg, const uint8_t **out, size_t *nbytes, struct ck_err *err)
 {
@@ -107,9 +53,9 @@ static int pull_compressed(void *arg, const uint8_t **out, size_t *nbytes, struc
 
 	(void)err;
 	if (p->in_hand && !p->peeked)
-		ck_pipe_done(p->compressed, p->in_hand);
+		ck_feed_done(p->feed, p->in_hand);
 	if (!p->peeked)
-		p->in_hand = ck_pipe_pop(p->compressed);
+		p->in_hand = ck_feed_take(p->feed);
 	p->peeked = false;
 	*out = p->in_hand ? p->in_hand->data : NULL;
 	*nbytes = p->in_hand ? p->in_hand->len : 0;
@@ -130,7 +76,7 @@ static int inflate_all(struct pass *p, struct ck_err *err)
 	while (rc == 0) {
 		struct ck_block *b = ck_pipe_blank(p->tar);
 		if (!b)
-			return 0; /* the next stage has its own reason */
+			return 0; /* the other side has its own reason */
 		rc = ck_decoder_read(d, b->data, BLOCK, &b->len, err);
 		p->out_len += b->len;
 		if (rc < 0 || b->len == 0)
@@ -149,13 +95,20 @@ static void *inflate_main(void *arg)
 
 	p->inflate.code = inflate_all(p, &p->inflate.err);
 	if (p->in_hand)
-		ck_pipe_done(p->compressed, p->in_hand);
-	ck_pipe_hangup(p->compressed);
+		ck_feed_done(p->feed, p->in_hand);
 	ck_pipe_end(p->tar);
 	return NULL;
 }
 
-/* Stage 3: hash and scan, on the caller's thread. */
+/* Everything else, on the caller's thread. */
+
+/* While there is nothing to scan, and at least once a block, the blob is taken in. */
+static struct ck_block *next_tar(struct pass *p)
+{
+	while (ck_feed_ahead(p->feed) && !ck_pipe_ready(p->tar))
+		;
+	return ck_pipe_pop(p->tar);
+}
 
 static int pull_tar(void *arg, const uint8_t **out, size_t *nbytes, struct ck_err *err)
 {
@@ -163,12 +116,12 @@ static int pull_tar(void *arg, const uint8_t **out, size_t *nbytes, struct ck_er
 
 	if (p->tar_block)
 		ck_pipe_done(p->tar, p->tar_block);
-	p->tar_block = ck_pipe_pop(p->tar);
+	p->tar_block = next_tar(p);
 	*out = p->tar_block ? p->tar_block->data : NULL;
 	*nbytes = p->tar_block ? p->tar_block->len : 0;
 	p->tar_len += *nbytes;
 	if (p->progress)
-		p->progress(p->progress_ctx, atomic_load(&p->through), ck_reader_len(p->blob));
+		p->progress(p->progress_ctx, ck_feed_through(p->feed), ck_reader_len(p->blob));
 	if (*nbytes && !EVP_DigestUpdate(p->diff_id, *out, *nbytes))
 		return ck_fail(err, -EIO, "SHA-256 failed");
 	int rc = ck_windows_pack(p->result.units.recorded, err);
@@ -254,30 +207,27 @@ static void scan(struct pass *p)
 	EVP_MD_CTX_free(p->diff_id);
 }
 
-static int run_stages(struct pass *p, struct ck_err *err)
+static int give(const struct outcome *o, struct ck_err *err)
 {
-	pthread_t intake, inflate;
+	if (o->code < 0 && err)
+		*err = o->err;
+	return o->code;
+}
 
-	if (pthread_create(&intake, NULL, intake_main, p) != 0)
+/* The verdict on the blob comes before that on its contents, of which what failed first
+ * caused the other. */
+static int run(struct pass *p, struct ck_err *err)
+{
+	pthread_t inflate;
+
+	if (pthread_create(&inflate, NULL, inflate_main, p) != 0)
 		return ck_fail(err, -EAGAIN, "cannot start a thread");
-	if (pthread_create(&inflate, NULL, inflate_main, p) != 0) {
-		ck_pipe_hangup(p->compressed);
-		pthread_join(intake, NULL);
-		return ck_fail(err, -EAGAIN, "cannot start a thread");
-	}
 	scan(p);
 	pthread_join(inflate, NULL);
-	pthread_join(intake, NULL);
-	/* The first stage that failed caused what came after it. */
-	const struct outcome *stages[] = { &p->intake, &p->inflate, &p->scan };
-	for (size_t i = 0; i < 3; i++) {
-		if (stages[i]->code < 0) {
-			if (err)
-				*err = stages[i]->err;
-			return stages[i]->code;
-		}
-	}
-	return 0;
+	int rc = ck_feed_finish(p->feed, err);
+	if (rc == 0)
+		rc = give(&p->inflate, err);
+	return rc < 0 ? rc : give(&p->scan, err);
 }
 
 int ck_pass_run(struct ck_pass_result *out, const struct ck_layer_spec *spec,
@@ -298,16 +248,17 @@ int ck_pass_run(struct ck_pass_result *out, const struct ck_layer_spec *spec,
 	else
 		rc = ck_tags_init(&p.result.tags, p.in_len, err);
 	if (rc == 0)
-		rc = ck_pipe_open(&p.compressed, N_BLOCKS, BLOCK, err);
+		rc = ck_feed_open(&p.feed, spec, blob, sealed ? NULL : &p.result.tags, N_BLOCKS,
+				  tap ? tap->plain : NULL, tap ? tap->ctx : NULL, err);
 	if (rc == 0)
 		rc = ck_pipe_open(&p.tar, N_BLOCKS, BLOCK, err);
 	if (rc == 0)
 		rc = ck_windows_open(&p.result.units.recorded, err);
 	if (rc == 0)
-		rc = run_stages(&p, err);
+		rc = run(&p, err);
 	if (rc == 0)
 		rc = ck_units_finish(&p.result.units, p.out_len, p.in_len, err);
-	ck_pipe_close(p.compressed);
+	ck_feed_close(p.feed);
 	ck_pipe_close(p.tar);
 	if (rc < 0)
 		ck_pass_result_free(&p.result);

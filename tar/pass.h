@@ -1,8 +1,8 @@
 /*
  * pass - the one pass over a blob that verifies a layer and builds its index.
  *
- * Three threads hand blocks on: read, hash and decrypt -> inflate -> hash and scan. All
- * hashing lies on the sides, so that it runs on the core that does not inflate.
+ * Two threads: one inflates, which takes longest; the caller's does all the rest, before it
+ * (read, hash, decrypt) and after it (hash, scan), so that both cores have work to the end.
  */
 #ifndef CK_PASS_H
 #define CK_PASS_H

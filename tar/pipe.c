@@ -1,7 +1,6 @@
 #include "tar/pipe.h"
 
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
 
 #include "base/cleanup.h"
@@ -83,6 +82,14 @@ void ck_pipe_end(struct ck_pipe *p)
 	p->ended = true;
 	pthread_cond_broadcast(&p->changed);
 	pthread_mutex_unlock(&p->lock);
+}
+
+bool ck_pipe_ready(struct ck_pipe *p)
+{
+	pthread_mutex_lock(&p->lock);
+	bool ready = p->full || p->ended;
+	pthread_mutex_unlock(&p->lock);
+	return ready;
 }
 
 struct ck_block *ck_pipe_pop(struct ck_pipe *p)

@@ -5,6 +5,7 @@
 #ifndef CK_PIPE_H
 #define CK_PIPE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,7 @@ void ck_pipe_push(struct ck_pipe *p, struct ck_block *b);
 void ck_pipe_end(struct ck_pipe *p); /* nothing more will come */
 
 /* Reader: waits for the next block; NULL at the end. Done hands it back. */
+bool ck_pipe_ready(struct ck_pipe *p); /* a pop would not wait */
 struct ck_block *ck_pipe_pop(struct ck_pipe *p);
 void ck_pipe_done(struct ck_pipe *p, struct ck_block *b);
 void ck_pipe_hangup(struct ck_pipe *p); /* wants nothing more */

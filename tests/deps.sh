@@ -9,7 +9,7 @@ libmicrohttpd-dev libcmocka-dev umoci jq attr libcap2-bin pigz valgrind strace g
 ca-certificates xxd procps"
 
 # The benchmarks' peers.
-[ "${1:-}" != bench ] || packages="$packages gocryptfs squashfuse squashfs-tools time"
+[ "${1:-}" != bench ] || packages="$packages gocryptfs squashfuse squashfs-tools archivemount time"
 
 missing=
 for p in $packages; do

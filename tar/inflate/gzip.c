@@ -5,6 +5,8 @@
  * time: it then runs out of input inside a block's header, has put the header's bytes
  * aside (tmp_in_buffer) and everything before it out. The header begins
  * tmp_in_size bytes and read_in_length bits before the end of what it was fed.
+ * That is slow work, so the block is searched in larger steps first, and only the step in
+ * which its codes gave way to others is done again.
  */
 #include <errno.h>
 #include <isa-l/igzip_lib.h>
@@ -12,11 +14,20 @@
 
 #include "tar/inflate/codec.h"
 
-/* SLICE: bytes; a dynamic block's header is seldom shorter. FLAGS_AT: of a member's header. */
-enum { SLICE = 64, FLAGS_AT = 3, FLAGS_RESERVED = 0xe0 };
+/*
+ * Bytes. SLICE: a dynamic block's header is seldom shorter. STEP: keeping the state before
+ * it costs as much as some ten slices. STEPS_MAX: after so much without other codes, blocks
+ * may follow each other that have the same.
+ */
+enum { SLICE = 64, STEP = 2048, STEPS_MAX = 64 << 10 };
+enum { FLAGS_AT = 3, FLAGS_RESERVED = 0xe0 }; /* of a member's header */
 
 struct gzip {
 	struct inflate_state z;
+	/* The search for the next block's header. */
+	struct inflate_state before; /* the step under way */
+	size_t stepped;		     /* bytes in steps, since the last point */
+	uint64_t sliced_until;	     /* in_off: so far a step is done again in slices */
 	struct isal_gzip_header header;
 	bool between;	     /* before a member's header, or at the end of the stream */
 	bool in_header;	     /* of a member */
@@ -91,6 +102,7 @@ static int add_point(struct gzip *g, struct ck_stream *s, const uint8_t *buf, si
 	memcpy(window, s->history + s->history_len - old, old);
 	memcpy(window + old, buf + got - new, new);
 	g->grouped = false;
+	g->stepped = 0;
 	return ck_units_add_point(s->record, &p, window, old + new, err);
 }
 
@@ -110,14 +122,31 @@ static size_t output_room(const struct ck_stream *s, size_t room)
 	return u && s->out_off < due && due - s->out_off < room ? (size_t)(due - s->out_off) : room;
 }
 
+/* Whether the search for the next block goes on in a step. */
+static bool stepping(const struct gzip *g, const struct ck_stream *s)
+{
+	return point_due(s) && g->z.block_state == ISAL_BLOCK_CODED &&
+	       s->in_off >= g->sliced_until && g->stepped < STEPS_MAX;
+}
+
+/* Whether a header was passed since the step began. Tables change with nothing else. */
+static bool passed_header(const struct gzip *g)
+{
+	const struct inflate_state *a = &g->before, *b = &g->z;
+
+	return (b->block_state != ISAL_BLOCK_CODED && b->block_state != ISAL_BLOCK_FINISH) ||
+	       memcmp(&a->lit_huff_code, &b->lit_huff_code, sizeof a->lit_huff_code) != 0 ||
+	       memcmp(&a->dist_huff_code, &b->dist_huff_code, sizeof a->dist_huff_code) != 0;
+}
+
 /* How much input to offer: all, or little when a point is due. */
 static size_t slice(const struct gzip *g, const struct ck_stream *s)
 {
 	size_t n = s->in_left;
 
 	if (point_due(s)) {
+		size_t most = stepping(g, s) ? STEP : SLICE;
 		/* A stored block's own length leads exactly to the next header. */
-		size_t most = SLICE;
 		if (g->z.block_state == ISAL_BLOCK_TYPE0 && g->z.type0_block_len > SLICE)
 			most = (size_t)g->z.type0_block_len;
 		n = n < most ? n : most;
@@ -183,6 +212,14 @@ static int read_header(struct gzip *g, struct ck_stream *s, struct ck_err *err)
 	return g->in_header && n == 0 ? truncated(s, err) : 0;
 }
 
+/* Inside a header, or (behind a stored block that ended with the input) right before one;
+ * and all that comes before it is out. */
+static bool at_header(const struct gzip *g)
+{
+	return (g->z.block_state == ISAL_BLOCK_HDR || g->z.block_state == ISAL_BLOCK_NEW_HDR) &&
+	       g->z.tmp_out_processed == g->z.tmp_out_valid && g->z.avail_out > 0;
+}
+
 static int inflate_some(struct gzip *g, struct ck_stream *s, uint8_t *buf, size_t cap, size_t *got,
 			struct ck_err *err)
 {
@@ -191,7 +228,10 @@ static int inflate_some(struct gzip *g, struct ck_stream *s, uint8_t *buf, size_
 		return rc;
 	if (g->in_header)
 		return read_header(g, s, err);
+	bool step = stepping(g, s);
 	size_t n = slice(g, s), room = output_room(s, cap - *got);
+	if (step)
+		g->before = g->z;
 	g->z.next_in = (uint8_t *)(uintptr_t)s->in;
 	g->z.avail_in = (uint32_t)n;
 	g->z.next_out = buf + *got;
@@ -201,6 +241,12 @@ static int inflate_some(struct gzip *g, struct ck_stream *s, uint8_t *buf, size_
 		return ck_fail(err, -EBADMSG, "gzip: %s at compressed offset %llu", why(rc),
 			       (unsigned long long)s->in_off);
 	size_t out = room - g->z.avail_out;
+	if (step && !at_header(g) && passed_header(g)) {
+		g->sliced_until = s->in_off + n - g->z.avail_in;
+		g->z = g->before;
+		return 0;
+	}
+	g->stepped += step ? n : 0;
 	ck_stream_advance(s, n - g->z.avail_in);
 	*got += out;
 	s->out_off += out;
@@ -215,11 +261,7 @@ static int inflate_some(struct gzip *g, struct ck_stream *s, uint8_t *buf, size_
 		return truncated(s, err);
 	if (!s->record)
 		return 0;
-	bool all_out = g->z.tmp_out_processed == g->z.tmp_out_valid && g->z.avail_out > 0;
-	/* Inside a header, or (behind a stored block that ended with the input) right before. */
-	bool at_header =
-	    g->z.block_state == ISAL_BLOCK_HDR || g->z.block_state == ISAL_BLOCK_NEW_HDR;
-	if (point_due(s) && at_header && all_out)
+	if (point_due(s) && at_header(g))
 		rc = add_point(g, s, buf, *got, err);
 	return rc;
 }
