@@ -4,13 +4,17 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/pool.h"
 #include "fs/layerspec.h"
 
 /* AHEAD: units that wait to be read ahead; more than a few readers' would come too late. */
-enum { CACHE_BYTES = 64 << 20, AHEAD = 16 };
+enum { AHEAD = 16 };
+
+/* Of decompressed units, by default: this part of the memory, but no less and no more. */
+enum { CACHE_PART = 32, CACHE_LEAST = 64 << 20, CACHE_MOST = 256 << 20 };
 
 /* Where the progress of one layer lies within that of all. */
 struct progress {
@@ -92,6 +96,14 @@ static int open_layers(struct ck_stack *s, size_t only, const struct ck_stack_op
 	return 0;
 }
 
+static size_t default_cache(void)
+{
+	long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+	uint64_t part = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page / CACHE_PART : 0;
+
+	return part < CACHE_LEAST ? CACHE_LEAST : part > CACHE_MOST ? CACHE_MOST : (size_t)part;
+}
+
 /* Threads to read ahead on, where there is another CPU for them. A mount works without. */
 static struct ck_pool *open_pool(void)
 {
@@ -121,8 +133,8 @@ int ck_stack_open(struct ck_stack **out, const struct ck_image *image, size_t on
 	s->index = calloc(n ? n : 1, sizeof(const struct ck_index *));
 	if (!s->layers || !s->index)
 		return ck_nomem(err, "opening an image's layers");
-	int rc =
-	    ck_unitcache_open(&s->cache, opts->cache_bytes ? opts->cache_bytes : CACHE_BYTES, err);
+	int rc = ck_unitcache_open(&s->cache,
+				   opts->cache_bytes ? opts->cache_bytes : default_cache(), err);
 	if (rc == 0) {
 		s->pool = open_pool();
 		rc = open_layers(s, only, opts, err);

@@ -29,7 +29,7 @@ struct ck_stack_opts {
 	ck_progress_fn *progress; /* over all layers' blob bytes; may be NULL */
 	void *progress_ctx;
 	const struct ck_index_store *store; /* of sealed indexes; borrowed; may be NULL */
-	size_t cache_bytes;		    /* of decompressed units; 0 means 64 MiB */
+	size_t cache_bytes;		    /* of decompressed units; 0: by the memory there is */
 };
 
 /*

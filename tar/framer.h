@@ -16,7 +16,7 @@
 #include "tar/inflate/units.h"
 
 /* Decompressed bytes of a frame at most: what a random read has to decompress. */
-enum { CK_FRAME = 256 << 10 };
+enum { CK_FRAME = 128 << 10 };
 
 struct ck_framer; /* opaque */
 

@@ -36,14 +36,19 @@ struct ck_layer {
 	bool closing;
 };
 
+/* What was verified once cannot be malformed: it changed, or we are wrong. */
+static int read_failed(const struct ck_layer *l, int rc, struct ck_err *err)
+{
+	return rc == -ENOMEM ? rc : (ck_wrap(err, "%s", l->name), -EIO);
+}
+
 /* Decompresses unit IDX into BUF: the cache's fill function. */
 static int fill(void *owner, uint32_t idx, uint8_t *buf, size_t nbytes, struct ck_err *err)
 {
 	const struct ck_layer *l = owner;
 	int rc = ck_unitmaker_make(l->maker, idx, buf, nbytes, err);
 
-	/* What was verified once cannot be malformed: it changed, or we are wrong. */
-	return rc < 0 && rc != -ENOMEM ? (ck_wrap(err, "%s", l->name), -EIO) : rc;
+	return rc < 0 ? read_failed(l, rc, err) : 0;
 }
 
 static int get_unit(struct ck_layer *l, uint32_t idx, struct ck_unit **unit, const uint8_t **data,
@@ -131,6 +136,20 @@ static void submit(struct ck_layer *l, uint32_t first, uint32_t end)
 	pthread_mutex_unlock(&l->lock);
 }
 
+/* Has the later units of a read of NBYTES at OFF made while the reader makes the first: those
+ * that no decoder is led to by an earlier one. */
+static void share_out(struct ck_layer *l, uint64_t off, size_t nbytes)
+{
+	const struct ck_units *u = &l->what.units;
+
+	if (!l->pool || nbytes == 0)
+		return;
+	uint32_t last = ck_units_find(u, off + nbytes - 1);
+	for (uint32_t idx = ck_units_find(u, off) + 1; idx <= last; idx++)
+		if (ck_units_alone(u, idx) && !ck_unitcache_has(l->cache, l, idx))
+			submit(l, idx, idx + 1);
+}
+
 /* Has prepared what will be wanted after a read of NBYTES at OFF; what comes from one point
  * together. */
 static void look_ahead(struct ck_layer *l, uint64_t off, size_t nbytes)
@@ -159,6 +178,12 @@ int ck_layer_pread(struct ck_layer *l, void *buf, size_t nbytes, uint64_t off, s
 		return ck_fail(err, -EINVAL,
 			       "%s: read of %zu bytes at %" PRIu64 " is outside its %" PRIu64,
 			       l->name, nbytes, off, u->len);
+	/* Without compression a chunk is made as fast as it is copied: no unit is kept of it. */
+	if (u->compression == CK_COMPRESSION_NONE) {
+		int rc = ck_reader_pread(l->plain, buf, nbytes, off, err);
+		return rc < 0 ? (memset(buf, 0, nbytes), read_failed(l, rc, err)) : 0;
+	}
+	share_out(l, off, nbytes);
 	for (size_t left = nbytes; left;) {
 		uint32_t idx = ck_units_find(u, off);
 		uint64_t start = u->units[idx].out_off, end = ck_units_end(u, idx);

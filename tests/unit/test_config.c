@@ -49,7 +49,8 @@ static void reads_every_key(void **state)
 	    "\"hsm_resource\":\"https://"
 	    "managedhsm.azure.net\",\"ca_file\":\"ca.pem\",\"cache_dir\":\"cache\","
 	    "\"addresses\":{\"hsm1.managedhsm.azure.net\":\"127.0.0.1:8443\","
-	    "\"login.microsoftonline.com\":\"[::1]:8444\"},\"require_encrypted\":true}";
+	    "\"login.microsoftonline.com\":\"[::1]:8444\"},\"require_encrypted\":true,\"unit_cache_"
+	    "mib\":96}";
 
 	assert_works(load_text(t, text, &c, &err), &err);
 	assert_string_equal(c.hsm_hosts[0], "hsm1.managedhsm.azure.net");
@@ -74,6 +75,7 @@ static void reads_every_key(void **state)
 	assert_string_equal(c.addresses[0].address, "127.0.0.1:8443");
 	assert_string_equal(c.addresses[1].address, "[::1]:8444");
 	assert_true(c.require_encrypted);
+	assert_int_equal(c.unit_cache_mib, 96);
 	ck_config_free(&c);
 }
 
@@ -87,6 +89,7 @@ static void assert_empty(const struct ck_config *c)
 	assert_null(c->ca_file);
 	assert_int_equal(c->n_addresses, 0);
 	assert_false(c->require_encrypted);
+	assert_int_equal(c->unit_cache_mib, 0);
 }
 
 static void needs_no_key(void **state)
@@ -153,6 +156,8 @@ static void refuses(void **state)
 		  "not a string" },
 		{ "a word for a boolean", "{\"require_encrypted\":\"yes\"}", -EBADMSG,
 		  "neither true nor false" },
+		{ "a cache larger than any memory", "{\"unit_cache_mib\":1048577}", -EINVAL,
+		  "is above" },
 	};
 
 	for (size_t i = 0; i < N_ROWS(rows); i++) {

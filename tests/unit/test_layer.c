@@ -435,13 +435,18 @@ static void test_fetches(void **state)
 			assert_memory_equal(buf, tar.data + off, n);
 		}
 		ck_unitcache_stats(cache, &s);
+		if (packs[i] == pack_raw) { /* no units, and no chunk twice */
+			assert_int_equal(s.misses, 0);
+			assert_int_equal(c.nbytes, blob.len);
+			ck_layer_close(l);
+			ck_unitcache_close(cache);
+			continue;
+		}
 		assert_true(s.misses >= 11);
 		assert_int_equal(c.n_reads, s.misses);
-		if (packs[i] == pack_raw)
-			assert_int_equal(c.nbytes, blob.len);
-		else /* a unit's first and last chunk hold bytes of its neighbours */
-			assert_true(c.nbytes <= blob.len + s.misses * CK_TAG_CHUNK -
-						    (packs[i] == pack_zstd_trailer ? 2 << 20 : 0));
+		/* a unit's first and last chunk hold bytes of its neighbours */
+		assert_true(c.nbytes <= blob.len + s.misses * CK_TAG_CHUNK -
+					    (packs[i] == pack_zstd_trailer ? 2 << 20 : 0));
 		ck_layer_close(l);
 		ck_unitcache_close(cache);
 	}
@@ -537,17 +542,36 @@ static void read_some(struct ck_layer *l, const struct ck_buf *tar, uint64_t off
 	free(buf);
 }
 
-enum { RAW_UNIT = 128 << 10, N_RAW = 40 };
+enum { UNIT = 512 << 10, N_UNITS = 40 };
 
-/* A layer of 40 units of 128 KiB, encrypted. */
-static struct ck_layer *open_raw40(struct counted *c, struct ck_buf *tar, struct ck_buf *blob,
-				   struct ck_unitcache *cache)
+/* An empty archive with noise behind it, in N zstd frames of UNIT, which noise fills: so each
+ * has a chunk of ciphertext to itself. */
+static void make_noise(struct ck_buf *tar, struct ck_buf *blob, size_t n)
+{
+	uint64_t seed = 5;
+
+	mk_thin(tar, 1024);
+	for (uint64_t r; tar->len < n * UNIT;) {
+		r = mk_random(&seed);
+		assert_int_equal(ck_buf_add(tar, &r, sizeof r, NULL), 0);
+	}
+	for (size_t i = 0; i < n; i++)
+		mk_zstd(blob, tar->data + i * UNIT, UNIT, 1);
+}
+
+/* A byte of unit IDX that lies in a chunk of no other; the frames differ by little. */
+static uint64_t inside(const struct ck_buf *blob, size_t n, uint64_t idx)
+{
+	return idx * (blob->len / n) + UNIT / 2 + 5000;
+}
+
+/* A layer of 40 units of 512 KiB, encrypted. */
+static struct ck_layer *open_40(struct counted *c, struct ck_buf *tar, struct ck_buf *blob,
+				struct ck_unitcache *cache)
 {
 	struct ck_blob_key key;
 
-	mk_thin(tar, N_RAW * RAW_UNIT);
-	tar->len = N_RAW * RAW_UNIT;
-	pack_raw(blob, tar);
+	make_noise(tar, blob, N_UNITS);
 	mk_encrypt(blob, &key, 1);
 	struct ck_layer_spec spec = mk_spec(blob, tar, &key);
 	return open_counted(c, blob, &spec, cache);
@@ -570,8 +594,8 @@ static void check_nothing_queued(struct ck_layer *l, const struct ck_buf *tar, s
 	assert_true(ck_pool_submit(pool, wait_at_gate, &go_on));
 	while (sem_wait(&reached) < 0) /* it is busy then */
 		;
-	for (uint64_t i = 0; i < N_RAW; i++)
-		read_some(l, tar, i * RAW_UNIT, RAW_UNIT);
+	for (uint64_t i = 0; i < N_UNITS; i++)
+		read_some(l, tar, i * UNIT, UNIT);
 	for (int i = 0; i < QUEUE; i++)
 		assert_true(ck_pool_submit(pool, post, &reached));
 	sem_post(&go_on);
@@ -589,43 +613,74 @@ static void test_readahead_counts(void **state)
 	struct ck_unitcache *cache = NULL;
 	struct ck_pool *pool = NULL;
 	struct counted c;
-	bool touched[N_RAW] = { false };
+	bool touched[N_UNITS] = { false };
 	uint64_t seed = 3, n_touched = 0;
 	(void)state;
 	assert_works(ck_unitcache_open(&cache, 64 << 20, &err), &err);
 	assert_works(ck_pool_open(&pool, 1, QUEUE, &err), &err);
-	struct ck_layer *l = open_raw40(&c, &tar, &blob, cache);
+	struct ck_layer *l = open_40(&c, &tar, &blob, cache);
 	ck_layer_readahead(l, pool);
 	size_t prepared = 0;
-	for (uint64_t i = 0; i < N_RAW; i++) {
-		for (uint64_t k = 0; k < RAW_UNIT; k += 16384) {
+	for (uint64_t i = 0; i < N_UNITS; i++) {
+		for (uint64_t k = 0; k < UNIT; k += 16384) {
 			uint64_t before = stats(cache).hits; /* of readers: jobs have none */
-			read_some(l, &tar, i * RAW_UNIT + k, 16384);
+			read_some(l, &tar, i * UNIT + k, 16384);
 			prepared += k == 0 && stats(cache).hits > before;
 			finish_jobs(pool);
 		}
 	}
-	print_message("%zu of %d units were prepared\n", prepared, N_RAW);
-	assert_int_equal(prepared, N_RAW - 3);
+	print_message("%zu of %d units were prepared\n", prepared, N_UNITS);
+	assert_int_equal(prepared, N_UNITS - 3);
 	check_nothing_queued(l, &tar, pool);
-	assert_int_equal(stats(cache).misses, N_RAW); /* nothing was made twice */
-	assert_int_equal(c.nbytes, blob.len);
+	assert_int_equal(stats(cache).misses, N_UNITS); /* nothing was made twice */
+	assert_true(c.nbytes <= blob.len + N_UNITS * CK_TAG_CHUNK);
 	ck_layer_close(l);
 
 	uint64_t before = stats(cache).misses;
 	ck_buf_free(&tar);
 	ck_buf_free(&blob);
-	l = open_raw40(&c, &tar, &blob, cache);
+	l = open_40(&c, &tar, &blob, cache);
 	ck_layer_readahead(l, pool);
 	for (int i = 0; i < 2000; i++) {
 		/* Not everywhere: all units at once would hide what is prepared. */
-		uint64_t idx = mk_random(&seed) % N_RAW / 2 * 2;
+		uint64_t idx = mk_random(&seed) % N_UNITS / 2 * 2;
 		n_touched += !touched[idx];
 		touched[idx] = true;
-		read_some(l, &tar, idx * RAW_UNIT + mk_random(&seed) % (RAW_UNIT - 4096), 4096);
+		read_some(l, &tar, idx * UNIT + mk_random(&seed) % (UNIT - 4096), 4096);
 	}
 	finish_jobs(pool);
 	assert_int_equal(stats(cache).misses - before, n_touched);
+	ck_layer_close(l);
+	ck_pool_close(pool);
+	ck_unitcache_close(cache);
+}
+
+/* Of a read over several units the pool makes all but the first, where they are not there. */
+static void test_shared_out(void **state)
+{
+	CK_BUF tar = { 0 }, blob = { 0 };
+	struct ck_err err = { 0 };
+	struct ck_unitcache *cache = NULL;
+	struct ck_pool *pool = NULL;
+	struct counted c;
+	(void)state;
+	assert_works(ck_unitcache_open(&cache, 64 << 20, &err), &err);
+	assert_works(ck_pool_open(&pool, 1, QUEUE, &err), &err);
+	struct ck_layer *l = open_40(&c, &tar, &blob, cache);
+	ck_layer_readahead(l, pool);
+	assert_true(ck_pool_submit(pool, wait_at_gate, &go_on));
+	while (sem_wait(&reached) < 0) /* it is busy then */
+		;
+	read_some(l, &tar, 5 * UNIT + 1, 2 * UNIT);
+	read_some(l, &tar, 5 * UNIT + 1, 2 * UNIT); /* all there */
+	for (int i = 0; i < QUEUE - 2; i++)
+		assert_true(ck_pool_submit(pool, post, &reached));
+	assert_false(ck_pool_submit(pool, post, &reached));
+	sem_post(&go_on);
+	for (int i = 0; i < QUEUE - 2; i++)
+		while (sem_wait(&reached) < 0)
+			;
+	assert_int_equal(stats(cache).misses, 3);
 	ck_layer_close(l);
 	ck_pool_close(pool);
 	ck_unitcache_close(cache);
@@ -645,14 +700,14 @@ static void test_readahead_full_queue(void **state)
 	assert_true(ck_pool_submit(pool, wait_at_gate, &go_on));
 	while (sem_wait(&reached) < 0) /* it is busy then */
 		;
-	struct ck_layer *l = open_raw40(&c, &tar, &blob, cache);
+	struct ck_layer *l = open_40(&c, &tar, &blob, cache);
 	ck_layer_readahead(l, pool);
-	for (uint64_t i = 0; i < N_RAW; i++)
-		read_some(l, &tar, i * RAW_UNIT, RAW_UNIT);
-	assert_int_equal(stats(cache).misses, N_RAW);
+	for (uint64_t i = 0; i < N_UNITS; i++)
+		read_some(l, &tar, i * UNIT, UNIT);
+	assert_int_equal(stats(cache).misses, N_UNITS);
 	sem_post(&go_on);
 	finish_jobs(pool); /* the two that found room have nothing left to do */
-	assert_true(stats(cache).misses == N_RAW && stats(cache).hits == 0);
+	assert_true(stats(cache).misses == N_UNITS && stats(cache).hits == 0);
 	ck_layer_close(l);
 	ck_pool_close(pool);
 	ck_unitcache_close(cache);
@@ -671,8 +726,7 @@ static void test_readahead_fails(void **state)
 	struct ck_blob_key key;
 	uint8_t buf[4096];
 	(void)state;
-	mk_thin(&tar, N_RAW * RAW_UNIT);
-	pack_raw(&blob, &tar);
+	make_noise(&tar, &blob, N_UNITS);
 	mk_encrypt(&blob, &key, 1);
 	struct ck_layer_spec spec = mk_spec(&blob, &tar, &key);
 	struct moody m = { &blob, 0, 0 };
@@ -681,23 +735,23 @@ static void test_readahead_fails(void **state)
 	assert_works(ck_reader_open(&r, &ops, &m, blob.len, &err), &err);
 	assert_works(ck_layer_open(&l, &spec, r, cache, NULL, NULL, NULL, &err), &err);
 	ck_layer_readahead(l, pool);
-	m = (struct moody){ &blob, 3 * RAW_UNIT + 5, 2 }; /* as often as one job reads it */
+	m = (struct moody){ &blob, inside(&blob, N_UNITS, 3),
+			    2 }; /* as often as one job reads it */
 	for (uint64_t i = 0; i < 3; i++)
-		read_some(l, &tar, i * RAW_UNIT, RAW_UNIT);
+		read_some(l, &tar, i * UNIT, UNIT);
 	finish_jobs(pool);
 	assert_int_equal(m.bad_times, 0);
 	assert_int_equal(stats(cache).misses, 4);
-	read_some(l, &tar, 3 * RAW_UNIT, RAW_UNIT);
+	read_some(l, &tar, 3 * UNIT, UNIT);
 	assert_int_equal(stats(cache).hits, 0);
 	finish_jobs(pool);
-	m = (struct moody){ &blob, 20 * RAW_UNIT, 1 << 30 }; /* for good */
+	m = (struct moody){ &blob, inside(&blob, N_UNITS, 20), 1 << 30 }; /* for good */
 	for (uint64_t i = 4; i < 20; i++) {
-		read_some(l, &tar, i * RAW_UNIT, RAW_UNIT);
+		read_some(l, &tar, i * UNIT, UNIT);
 		finish_jobs(pool);
 	}
-	assert_fails(ck_layer_pread(l, buf, sizeof buf, 20 * RAW_UNIT, &err), -EIO, &err,
-		     "chunk tag");
-	read_some(l, &tar, 21 * RAW_UNIT, RAW_UNIT);
+	assert_fails(ck_layer_pread(l, buf, sizeof buf, 20 * UNIT, &err), -EIO, &err, "chunk tag");
+	read_some(l, &tar, 21 * UNIT, UNIT);
 	ck_layer_close(l);
 	ck_pool_close(pool);
 	ck_unitcache_close(cache);
@@ -787,8 +841,7 @@ static void test_readahead_close(void **state)
 	struct ck_blob_key key;
 	size_t ahead = 0;
 	(void)state;
-	mk_thin(&tar, 12 * RAW_UNIT);
-	pack_raw(&blob, &tar);
+	make_noise(&tar, &blob, 12);
 	mk_encrypt(&blob, &key, 1);
 	struct ck_layer_spec spec = mk_spec(&blob, &tar, &key);
 	assert_works(ck_unitcache_open(&cache, 64 << 20, &err), &err);
@@ -801,7 +854,7 @@ static void test_readahead_close(void **state)
 		assert_works(ck_layer_open(&l, &spec, r, cache, NULL, NULL, NULL, &err), &err);
 		ck_layer_readahead(l, pool);
 		for (uint64_t k = 0; k < 6; k++)
-			read_some(l, &tar, k * RAW_UNIT, 4096 + RAW_UNIT / 10 * 9);
+			read_some(l, &tar, k * UNIT, 4096 + UNIT / 10 * 9);
 		ahead += w.inside != 0;
 		ck_layer_close(l);
 		assert_int_equal(w.inside, 0);
@@ -918,6 +971,7 @@ int main(void)
 		cmocka_unit_test(test_threads),
 		cmocka_unit_test(test_neighbours_in_a_frame),
 		cmocka_unit_test(test_readahead_counts),
+		cmocka_unit_test(test_shared_out),
 		cmocka_unit_test(test_readahead_full_queue),
 		cmocka_unit_test(test_readahead_fails),
 		cmocka_unit_test(test_readahead_threads),

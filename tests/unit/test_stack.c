@@ -20,6 +20,7 @@ struct fixture {
 	struct ck_buf tars[2];
 	struct ck_image *image;
 	struct ck_keyring *keys;
+	bool gzip; /* the layers */
 };
 
 /* MEDIA_TYPES and ANNOTATIONS (text with a comma before it, or "") of the two layers. */
@@ -31,7 +32,11 @@ static void open_image(struct fixture *f, const char *const media_types[2],
 
 	for (size_t i = 0; i < 2; i++) {
 		uint8_t digest[CK_SHA256_LEN];
-		struct tmpblob b = tmplayout_blob(&f->t, f->tars[i].data, f->tars[i].len);
+		CK_BUF gz = { 0 };
+		if (f->gzip)
+			mk_gzip(&gz, f->tars[i].data, f->tars[i].len, 1, 0);
+		const struct ck_buf *blob = f->gzip ? &gz : &f->tars[i];
+		struct tmpblob b = tmplayout_blob(&f->t, blob->data, blob->len);
 		ck_sha256(digest, f->tars[i].data, f->tars[i].len);
 		ck_digest_str(diff_ids[i], digest);
 		snprintf(layers[i], sizeof layers[i], "{%s%s}",
@@ -294,21 +299,22 @@ static int secrets(void **state)
 /* Where there is more than one CPU, units are prepared for who reads in order; on one, none are. */
 static void reads_ahead(void **state)
 {
-	enum { UNIT = 128 << 10 };
+	enum { UNIT = 1 << 20, STEP = 64 << 10 }; /* no unit is smaller, but the last */
 	struct fixture *f = *state;
 	struct ck_stack_opts opts = { .keys = f->keys };
 	struct ck_stack *s = NULL;
 	struct ck_err err = { 0 };
-	uint8_t *buf = malloc(UNIT);
+	uint8_t *buf = malloc(STEP);
 	cpu_set_t all, one;
 
 	ck_buf_free(&f->tars[0]);
-	mk_tar(&f->tars[0], 1, 12, 100000);
+	mk_tar(&f->tars[0], 1, 12, 500000);
+	f->gzip = true;
 	open_image(f, plain, none);
 	assert_works(ck_stack_open(&s, f->image, 0, &opts, &err), &err);
 	assert_int_equal(s->pool != NULL, ck_pool_n_cpus() > 1);
-	for (uint64_t i = 0; i < 3; i++)
-		assert_works(ck_layer_pread(s->layers[0], buf, UNIT, i * UNIT, &err), &err);
+	for (uint64_t off = 0; off < 3 * UNIT; off += STEP)
+		assert_works(ck_layer_pread(s->layers[0], buf, STEP, off, &err), &err);
 	while (s->pool && !ck_unitcache_has(s->cache, s->layers[0], 3))
 		sched_yield();
 	ck_stack_close(s);

@@ -6,7 +6,7 @@
 
 #include "base/json.h"
 
-enum { MAX_FILE = 1 << 20, MAX_HOST = 253 };
+enum { MAX_FILE = 1 << 20, MAX_HOST = 253, MAX_CACHE_MIB = 1 << 20 };
 
 /* Every string member: where it is read from, and what it must look like. */
 enum shape { TEXT, PATH, PATH_OR_NONE, URL, HOST };
@@ -162,9 +162,9 @@ static int read_strings(struct ck_config *c, json_t *root, const char *dir, stru
 static int read_root(struct ck_config *c, const char *dir, struct ck_err *err)
 {
 	static const char *const keys[] = {
-		"hsm_hosts",	"maa_hosts", "key_info_dir",	  "wrap",      "evidence",
-		"identity",	"imds_url",  "ca_file",		  "cache_dir", "authority_url",
-		"hsm_resource", "addresses", "require_encrypted", NULL
+		"hsm_hosts",	"maa_hosts", "key_info_dir",	  "wrap",	    "evidence",
+		"identity",	"imds_url",  "ca_file",		  "cache_dir",	    "authority_url",
+		"hsm_resource", "addresses", "require_encrypted", "unit_cache_mib", NULL
 	};
 
 	if (!json_is_object(c->json))
@@ -180,6 +180,10 @@ static int read_root(struct ck_config *c, const char *dir, struct ck_err *err)
 		rc = read_addresses(c, c->json, err);
 	if (rc == 0)
 		rc = ck_json_bool(&c->require_encrypted, c->json, "require_encrypted", false, err);
+	if (rc == 0)
+		rc = ck_json_u64(&c->unit_cache_mib, c->json, "unit_cache_mib", false, err);
+	if (rc == 0 && c->unit_cache_mib > MAX_CACHE_MIB)
+		rc = ck_fail(err, -EINVAL, "\"unit_cache_mib\" is above %d", MAX_CACHE_MIB);
 	return rc;
 }
 

@@ -26,6 +26,7 @@ struct ck_config {
 	const char *ca_file, *cache_dir;
 	struct ck_http_address *addresses;
 	size_t n_addresses;
+	uint64_t unit_cache_mib; /* 0: not said */
 	bool require_encrypted;
 	json_t *json; /* private: holds the strings */
 };

@@ -138,6 +138,7 @@ int ck_session_stack(struct ck_stack **out, const struct ck_session *s, size_t o
 		.store = s->store,
 		.full = s->full,
 		.require_encrypted = s->config.require_encrypted,
+		.cache_bytes = (size_t)s->config.unit_cache_mib << 20,
 		.progress = ck_bar_update,
 		.progress_ctx = &bar,
 	};
