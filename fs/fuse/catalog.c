@@ -7,6 +7,8 @@
 /* Of the layers view. */
 enum { ID_TOP = 1, ID_MANIFEST, ID_CONFIG, ID_FIRST_LAYER };
 enum { TOP_DOCS = 2 }; /* what the top directory lists before the layers' pairs */
+/* Of the devices view. */
+enum { ID_META = 2, ID_PATCHES, ID_FIRST_TAR };
 
 static const char *const doc_name[TOP_DOCS] = { "manifest.json", "config.json" };
 
@@ -52,6 +54,20 @@ static int open_layers_view(struct ck_catalog *c, struct ck_err *err)
 	return 0;
 }
 
+static int open_devices_view(struct ck_catalog *c, struct ck_err *err)
+{
+	uint64_t *tar_len = calloc(c->n_layers + 1, sizeof *tar_len);
+
+	if (!tar_len)
+		return ck_nomem(err, "making the EROFS image");
+	for (uint32_t i = 0; i < c->n_layers; i++)
+		tar_len[i] = ck_layer_len(c->stack->layers[i]);
+	int rc =
+	    ck_erofs_build(&c->erofs, c->stack->tree, c->stack->index, tar_len, c->n_layers, err);
+	free(tar_len);
+	return rc;
+}
+
 int ck_catalog_open(struct ck_catalog *c, struct ck_stack *stack, enum ck_view view,
 		    struct ck_err *err)
 {
@@ -68,7 +84,7 @@ int ck_catalog_open(struct ck_catalog *c, struct ck_stack *stack, enum ck_view v
 	if (!stack->tree)
 		return ck_fail(err, -EINVAL, "the layers are not merged");
 	count_tree(c, stack->tree);
-	return 0;
+	return view == CK_VIEW_DEVICES ? open_devices_view(c, err) : 0;
 }
 
 void ck_catalog_close(struct ck_catalog *c)
@@ -77,6 +93,7 @@ void ck_catalog_close(struct ck_catalog *c)
 		ck_tree_free(c->trees[i]);
 	free(c->trees);
 	free(c->base);
+	ck_erofs_close(c->erofs);
 	*c = (struct ck_catalog){ 0 };
 }
 
@@ -113,6 +130,30 @@ static uint32_t layer_of(const struct ck_catalog *c, uint64_t id)
 	return lo;
 }
 
+static bool tar_item(const struct ck_catalog *c, uint32_t layer, struct ck_item *out)
+{
+	out->kind = CK_ITEM_TAR;
+	out->layer = layer;
+	out->len = ck_layer_len(c->stack->layers[layer]);
+	return true;
+}
+
+static bool device_item(const struct ck_catalog *c, uint64_t id, struct ck_item *out)
+{
+	size_t nbytes;
+
+	if (id == ID_META) {
+		const void *meta = ck_erofs_bytes(c->erofs, &nbytes);
+		return doc_item(meta, nbytes, out);
+	}
+	if (id == ID_PATCHES) {
+		out->kind = CK_ITEM_PATCHES;
+		out->len = ck_erofs_patches_len(c->erofs);
+		return true;
+	}
+	return id - ID_FIRST_TAR < c->n_layers && tar_item(c, (uint32_t)(id - ID_FIRST_TAR), out);
+}
+
 bool ck_catalog_item(const struct ck_catalog *c, uint64_t id, struct ck_item *out)
 {
 	const struct ck_image *image = c->stack->image;
@@ -128,6 +169,8 @@ bool ck_catalog_item(const struct ck_catalog *c, uint64_t id, struct ck_item *ou
 		out->kind = CK_ITEM_TOP;
 		return true;
 	}
+	if (c->view == CK_VIEW_DEVICES)
+		return device_item(c, id, out);
 	if (id == ID_MANIFEST)
 		return doc_item(image->manifest, image->manifest_len, out);
 	if (id == ID_CONFIG)
@@ -137,9 +180,7 @@ bool ck_catalog_item(const struct ck_catalog *c, uint64_t id, struct ck_item *ou
 	out->layer = layer_of(c, id);
 	if (id > c->base[out->layer])
 		return node_item(c->trees[out->layer], id - c->base[out->layer], out);
-	out->kind = CK_ITEM_TAR;
-	out->len = ck_layer_len(c->stack->layers[out->layer]);
-	return true;
+	return tar_item(c, out->layer, out);
 }
 
 const struct ck_entry *ck_item_entry(const struct ck_item *item)
@@ -180,6 +221,31 @@ void ck_catalog_stat(const struct ck_catalog *c, const struct ck_item *item, str
 	out->st_blocks = (blkcnt_t)(item->len / 512 + (item->len % 512 != 0));
 }
 
+static uint64_t device_child(const struct ck_catalog *c, uint64_t idx, char name[CK_NAME_CAP])
+{
+	if (idx == 0)
+		return snprintf(name, CK_NAME_CAP, CK_DEVICES_META), ID_META;
+	if (idx <= c->n_layers) {
+		snprintf(name, CK_NAME_CAP, CK_DEVICES_TAR, (uint32_t)idx - 1);
+		return ID_FIRST_TAR + idx - 1;
+	}
+	if (idx > c->n_layers + 1 || ck_erofs_patches_len(c->erofs) == 0)
+		return 0;
+	return snprintf(name, CK_NAME_CAP, CK_DEVICES_PATCHES), ID_PATCHES;
+}
+
+/* The number of NAME in the top directory of the devices view, or 0. */
+static uint64_t lookup_device(const struct ck_catalog *c, const char *name, size_t len)
+{
+	char is[CK_NAME_CAP];
+	uint64_t id;
+
+	for (uint64_t i = 0; (id = device_child(c, i, is)); i++)
+		if (strlen(is) == len && memcmp(is, name, len) == 0)
+			return id;
+	return 0;
+}
+
 /* The number of "3.tar" or "3" in the top directory, or 0. */
 static uint64_t lookup_layer(const struct ck_catalog *c, const char *name, size_t len)
 {
@@ -204,6 +270,8 @@ uint64_t ck_catalog_lookup(const struct ck_catalog *c, const struct ck_item *dir
 	}
 	if (dir->kind != CK_ITEM_TOP)
 		return 0;
+	if (c->view == CK_VIEW_DEVICES)
+		return lookup_device(c, name, len);
 	for (uint64_t i = 0; i < TOP_DOCS; i++)
 		if (strlen(doc_name[i]) == len && memcmp(doc_name[i], name, len) == 0)
 			return ID_MANIFEST + i;
@@ -227,7 +295,8 @@ uint64_t ck_catalog_child(const struct ck_catalog *c, const struct ck_item *dir,
 			  char name[CK_NAME_CAP])
 {
 	if (dir->kind == CK_ITEM_TOP)
-		return top_child(c, idx, name);
+		return c->view == CK_VIEW_DEVICES ? device_child(c, idx, name)
+						  : top_child(c, idx, name);
 	if (dir->kind != CK_ITEM_NODE)
 		return 0;
 	const struct ck_node *n = &dir->tree->nodes[dir->ino];
@@ -246,11 +315,33 @@ uint64_t ck_catalog_parent(const struct ck_catalog *c, const struct ck_item *dir
 	return dir->id - dir->ino + dir->tree->nodes[dir->ino].parent;
 }
 
+static int read_patches(const struct ck_catalog *c, uint8_t *to, size_t nbytes, uint64_t off,
+			struct ck_err *err)
+{
+	const struct ck_tree *t = c->stack->tree;
+	uint64_t file_off, len;
+	ck_ino ino;
+	int rc = 0;
+
+	for (size_t n; rc == 0 && nbytes; to += n, off += n, nbytes -= n) {
+		bool some = ck_erofs_patch_at(c->erofs, off, &ino, &file_off, &len);
+		n = len < nbytes ? (size_t)len : nbytes;
+		if (some)
+			rc = ck_stack_read(c->stack, t->nodes[ino].layer, t->nodes[ino].entry, to,
+					   n, file_off, err);
+		else
+			memset(to, 0, n);
+	}
+	return rc;
+}
+
 int ck_catalog_read(const struct ck_catalog *c, const struct ck_item *item, void *buf,
 		    size_t nbytes, uint64_t off, struct ck_err *err)
 {
 	if (item->kind == CK_ITEM_DOC)
 		memcpy(buf, (const char *)item->doc + off, nbytes);
+	else if (item->kind == CK_ITEM_PATCHES)
+		return read_patches(c, buf, nbytes, off, err);
 	else if (item->kind == CK_ITEM_TAR)
 		return ck_layer_pread(c->stack->layers[item->layer], buf, nbytes, off, err);
 	else
@@ -265,6 +356,8 @@ void ck_catalog_path(const struct ck_catalog *c, const struct ck_item *item, cha
 
 	if (item->kind == CK_ITEM_TAR)
 		snprintf(out, cap, "/%" PRIu32 ".tar", item->layer);
+	else if (item->kind == CK_ITEM_PATCHES || c->view == CK_VIEW_DEVICES)
+		snprintf(out, cap, "/");
 	else if (item->kind == CK_ITEM_DOC)
 		snprintf(out, cap, "/%s", doc_name[item->id - ID_MANIFEST]);
 	else if (item->kind == CK_ITEM_TOP)

@@ -14,6 +14,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "fs/fuse/beacon.h"
+#include "fs/fuse/cover.h"
 #include "fs/fuse/mountpoint.h"
 #include "fs/fuse/ops.h"
 
@@ -277,29 +278,76 @@ static int serve(struct ck_mount *m, struct ck_err *err)
 	return 0;
 }
 
-/* Serves while another thread waits for signals, which all threads have blocked. */
-static int serve_watched(struct ck_mount *m, struct watch *w, struct ck_err *err)
-{
-	pthread_t watcher;
-	sigset_t nudge;
-	int rc = pthread_create(&watcher, NULL, watch_signals, w);
+struct serving {
+	struct ck_mount *m;
+	int code;
+	struct ck_err err;
+};
 
-	if (rc)
-		return ck_fail(err, -rc, "cannot start a thread: %s", strerror(rc));
+static void *serve_main(void *arg)
+{
+	struct serving *s = arg;
+	sigset_t nudge;
+
 	sigemptyset(&nudge);
 	sigaddset(&nudge, SIGURG);
 	pthread_sigmask(SIG_UNBLOCK, &nudge, NULL);
-	rc = serve(m, err);
-	pthread_sigmask(SIG_BLOCK, &nudge, NULL);
+	s->code = serve(s->m, &s->err);
+	return NULL;
+}
+
+/* While others serve: EROFS asks for its image as it is mounted. */
+static int finish_opening(struct ck_mount *m, ck_ready_fn *ready, void *ctx, struct ck_err *err)
+{
+	int rc = 0;
+
+	if (m->ops.catalog.view == CK_VIEW_DEVICES)
+		rc = ck_cover(&m->ops.catalog, m->dir, err);
+	return rc == 0 && ready ? ready(ctx, err) : rc;
+}
+
+/* Until W's server has ended; without a mount it does. Another thread waits for the signals,
+ * which all have blocked. */
+static int run_watched(struct watch *w, ck_ready_fn *ready, void *ctx, struct ck_err *err)
+{
+	pthread_t watcher;
+	int rc = pthread_create(&watcher, NULL, watch_signals, w);
+	bool watched = rc == 0;
+
+	if (watched)
+		rc = finish_opening(w->m, ready, ctx, err);
+	else
+		rc = ck_fail(err, -rc, "cannot start a thread: %s", strerror(rc));
+	if (rc < 0)
+		detach(w->m);
+	pthread_join(w->server, NULL);
 	atomic_store(&w->done, true);
-	pthread_kill(watcher, SIGURG);
-	pthread_join(watcher, NULL);
+	if (watched) {
+		pthread_kill(watcher, SIGURG);
+		pthread_join(watcher, NULL);
+	}
 	return rc;
 }
 
-int ck_mount_run(struct ck_mount *m, struct ck_err *err)
+static int run(struct ck_mount *m, ck_ready_fn *ready, void *ctx, struct ck_err *err)
 {
-	struct watch w = { .m = m, .server = pthread_self() };
+	struct serving s = { .m = m };
+	struct watch w = { .m = m };
+	int rc = pthread_create(&w.server, NULL, serve_main, &s);
+
+	if (rc)
+		return ck_fail(err, -rc, "cannot start a thread: %s", strerror(rc));
+	rc = run_watched(&w, ready, ctx, err);
+	if (rc == 0 && s.code < 0) {
+		rc = s.code;
+		if (err)
+			*err = s.err;
+	}
+	return rc;
+}
+
+int ck_mount_run(struct ck_mount *m, ck_ready_fn *ready, void *ctx, struct ck_err *err)
+{
 	struct sigaction nudged = { .sa_handler = on_nudge }, was;
 
 	m->beacon = ck_beacon_light(m->at.dev_major, m->at.dev_minor);
@@ -307,7 +355,7 @@ int ck_mount_run(struct ck_mount *m, struct ck_err *err)
 		ck_log(CK_LOG_WARNING, "cloakfs umount will not wait for this process: %s",
 		       strerror(-m->beacon));
 	sigaction(SIGURG, &nudged, &was);
-	int rc = serve_watched(m, &w, err);
+	int rc = run(m, ready, ctx, err);
 	sigaction(SIGURG, &was, NULL);
 	return rc;
 }

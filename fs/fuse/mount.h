@@ -2,14 +2,16 @@
  * mount - a stack served by FUSE at a directory.
  * Views: "rootfs" is the merged tree; "layers" shows manifest.json, config.json and,
  * for each layer N (from 0), N.tar (the tar stream) and N/ (its own tree, whiteouts
- * visible as the tar has them).
+ * visible as the tar has them). "devices" is the merged tree, too, but answered by the
+ * kernel's EROFS, which lies over a FUSE mount of what it needs: its metadata, each layer's
+ * tar stream, and the patches (see fs/erofs/metadata.h).
  */
 #ifndef CK_MOUNT_H
 #define CK_MOUNT_H
 
 #include "fs/stack.h"
 
-enum ck_view { CK_VIEW_ROOTFS, CK_VIEW_LAYERS };
+enum ck_view { CK_VIEW_ROOTFS, CK_VIEW_LAYERS, CK_VIEW_DEVICES };
 
 struct ck_mount; /* opaque */
 
@@ -28,13 +30,17 @@ struct ck_mount; /* opaque */
 CK_MUST_CHECK int ck_mount_open(struct ck_mount **out, struct ck_stack *stack, enum ck_view view,
 				const char *source, const char *dir, struct ck_err *err);
 
+/* Called once the mount answers. An error ends it, and is what ck_mount_run returns. */
+typedef int ck_ready_fn(void *ctx, struct ck_err *err);
+
 /*
- * Serves with several threads until the mount is unmounted or SIGINT, SIGTERM or SIGHUP
- * comes. A signal unmounts, though files are open; requests under way are answered, and
- * what is open then is dead. SIGURG is used meanwhile.
- * Errors: those of the FUSE session.
+ * Serves with several threads, tells READY (may be NULL) from one of them, and goes on until the
+ * mount is unmounted or SIGINT, SIGTERM or SIGHUP comes. A signal unmounts, though files are open;
+ * requests under way are answered, and what is open then is dead. SIGURG is used meanwhile. Errors:
+ * those of the FUSE session, of ck_cover (devices view), and of READY.
  */
-CK_MUST_CHECK int ck_mount_run(struct ck_mount *m, struct ck_err *err);
+CK_MUST_CHECK int ck_mount_run(struct ck_mount *m, ck_ready_fn *ready, void *ctx,
+			       struct ck_err *err);
 
 /* Unmounts where still mounted. NULL is allowed. */
 void ck_mount_close(struct ck_mount *m);
@@ -42,9 +48,11 @@ void ck_mount_close(struct ck_mount *m);
 /*
  * Unmounts a cloakfs mount at DIR, also a stale one whose daemon is gone, and waits for
  * the daemon to end (in another network namespace it is not seen, nor waited for).
+ * LAZY takes it out of the tree though files are open, which go on being served: the daemon
+ * ends with the last of them, and is not waited for.
  * Errors: -EINVAL (nothing of ours mounted there), -EBUSY (files open), -EPERM,
  * -ETIMEDOUT (unmounted, but the daemon goes on), errnos of finding DIR.
  */
-CK_MUST_CHECK int ck_unmount(const char *dir, struct ck_err *err);
+CK_MUST_CHECK int ck_unmount(const char *dir, bool lazy, struct ck_err *err);
 
 #endif

@@ -62,6 +62,7 @@ static bool parse_line(char *line, const char *path, struct ck_mounted *out)
 int ck_mounted_at(const char *path, struct ck_mounted *out, struct ck_err *err)
 {
 	CK_BUF table = { .max = (size_t)64 << 20 };
+	struct ck_mounted top;
 	char *save;
 	bool found = false;
 	int rc = ck_file_read(&table, "/proc/self/mountinfo", err);
@@ -69,8 +70,16 @@ int ck_mounted_at(const char *path, struct ck_mounted *out, struct ck_err *err)
 		return rc;
 	/* The last line of a path is what lies on top. */
 	for (char *line = table.len ? strtok_r((char *)table.data, "\n", &save) : NULL; line;
-	     line = strtok_r(NULL, "\n", &save))
-		found |= parse_line(line, path, out);
+	     line = strtok_r(NULL, "\n", &save)) {
+		if (!parse_line(line, path, &top))
+			continue;
+		bool covers = found && out->ours && !out->covered && strcmp(top.type, "erofs") == 0;
+		if (covers)
+			out->covered = true;
+		else
+			*out = top;
+		found = true;
+	}
 	return found ? 0 : -ENOENT;
 }
 
@@ -112,9 +121,21 @@ static int by_fusermount(const char *path, bool lazy)
 	return rc < 0 ? -EINVAL : m.user == geteuid() ? -EBUSY : -EPERM;
 }
 
-int ck_mounted_detach(const char *path, bool lazy)
+static int detach_top(const char *path, bool lazy)
 {
 	if (umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
 		return 0;
 	return errno == EPERM && geteuid() != 0 ? by_fusermount(path, lazy) : -errno;
+}
+
+int ck_mounted_detach(const char *path, bool lazy)
+{
+	struct ck_mounted m;
+
+	if (ck_mounted_at(path, &m, NULL) == 0 && m.covered) {
+		int rc = detach_top(path, lazy);
+		if (rc < 0)
+			return rc;
+	}
+	return detach_top(path, lazy);
 }

@@ -15,6 +15,7 @@
 struct ck_mounted {
 	unsigned dev_major, dev_minor; /* st_dev of what is mounted */
 	bool ours;		       /* a cloakfs mount */
+	bool covered;		       /* and EROFS lies over it, which is not told of */
 	char type[64];		       /* of filesystem */
 	uid_t user;		       /* who mounted it; 0 unless a FUSE mount says other */
 };
@@ -31,8 +32,8 @@ bool ck_mounted_still(const char *path, const struct ck_mounted *m);
 bool ck_mounted_stale(const char *path);
 
 /*
- * Takes away what is mounted at PATH: as root by umount2, else by fusermount3. LAZY
- * takes it out of the tree at once, though files in it are open.
+ * Takes away what is mounted at PATH, and with EROFS the mount of ours below it: as root by
+ * umount2, else by fusermount3. LAZY takes it out of the tree at once, though files in it are open.
  * Errors: -EBUSY, -EPERM, -EINVAL (nothing there), errnos, without a message.
  */
 CK_MUST_CHECK int ck_mounted_detach(const char *path, bool lazy);

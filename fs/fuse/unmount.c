@@ -16,14 +16,15 @@ static int refuse(const char *dir, int rc, struct ck_err *err)
 	if (rc == -EBUSY)
 		return ck_fail(err, rc,
 			       "cannot unmount %s: files in it are open, or it is some process's "
-			       "working directory (fuser -vm %s shows them)",
+			       "working directory (fuser -vm %s shows them; umount --lazy does not "
+			       "wait for them)",
 			       dir, dir);
 	if (rc == -EPERM)
 		return ck_fail(err, rc, "cannot unmount %s: only root and who mounted it may", dir);
 	return ck_fail(err, rc, "cannot unmount %s: %s", dir, strerror(-rc));
 }
 
-int ck_unmount(const char *dir, struct ck_err *err)
+int ck_unmount(const char *dir, bool lazy, struct ck_err *err)
 {
 	char path[PATH_MAX];
 	struct ck_mounted m;
@@ -41,12 +42,12 @@ int ck_unmount(const char *dir, struct ck_err *err)
 			       m.type, CK_FUSE_TYPE);
 	/* Before the mount goes: its device number may soon be another's. */
 	CK_AUTO(ck_closep) int beacon = ck_beacon_find(m.dev_major, m.dev_minor, &pid);
-	rc = ck_mounted_detach(path, false);
+	rc = ck_mounted_detach(path, lazy);
 	if (rc == -EBUSY && ck_mounted_stale(path)) /* what is open there is dead anyway */
 		rc = ck_mounted_detach(path, true);
 	if (rc < 0)
 		return refuse(path, rc, err);
-	if (beacon >= 0 && ck_beacon_await_end(beacon, pid, END_MS) == -ETIMEDOUT)
+	if (!lazy && beacon >= 0 && ck_beacon_await_end(beacon, pid, END_MS) == -ETIMEDOUT)
 		return ck_fail(
 		    err, -ETIMEDOUT,
 		    "%s is unmounted, but its daemon (process %d) still answers requests "

@@ -53,6 +53,7 @@ user=$!
 wait_until 5 test -s "$WORK/user.log"
 fails_with 'are open' "umount of a mount in use is refused" "$CLOAKFS" umount "$MNT"
 is hello "$(cat "$MNT/file")" "and leaves it as it was"
+matches 'umount --lazy' "$(cat "$LOG")" "and says what would do"
 kill "$user"
 wait "$user" 2>/dev/null
 ok "cloakfs umount" "$CLOAKFS" umount "$MNT"
@@ -67,12 +68,31 @@ mounts "mounts once more"
 ok "umount(8) unmounts" umount "$MNT"
 gone "and its process ends"
 
+# Lazily: gone for all but those who are in it, and they are served to the end.
+mounts "mounts for a reader who stays"
+exec 7<"$MNT/other"
+ok "cloakfs umount --lazy" "$CLOAKFS" umount --lazy "$MNT"
+is "" "$(mounts_here | grep -F "$MNT"; ls "$MNT")" "nobody finds it any more"
+is other "$(cat <&7)" "who had a file open reads it"
+ok "and the place can be used again at once" mount_image "$IMG" "$MNT"
+is 2 "$(processes_here mount | wc -l)" "both are served"
+exec 7<&-
+one_process() { [ "$(processes_here mount | wc -l)" = 1 ]; }
+ok "with the last file the first one's process ends" wait_until 5 one_process
+ok "unmounts the second" "$CLOAKFS" umount "$MNT"
+
+mounts "mounts for a hangup"
+kill -HUP "$(processes_here mount)"
+is other "$(cat "$MNT/other")" "SIGHUP to the daemon changes nothing"
+is 1 "$(processes_here mount | wc -l)" "and it serves on"
+ok "until it is unmounted" "$CLOAKFS" umount "$MNT"
+
 mounts "mounts for a signal"
 kill -TERM "$(processes_here mount)"
 gone "SIGTERM to the daemon unmounts"
 
-for sig in TERM INT; do
-	start "$WORK/foreground.log" env --default-signal=INT "$CLOAKFS" mount --foreground "$IMG" "$MNT"
+for sig in TERM INT HUP; do
+	start "$WORK/foreground.log" env --default-signal=INT,HUP "$CLOAKFS" mount --foreground "$IMG" "$MNT"
 	pid=$!
 	wait_until 20 test -e "$MNT/file"
 	is hello "$(cat "$MNT/file" 2>&1)" "a foreground mount serves"

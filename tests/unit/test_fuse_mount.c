@@ -112,10 +112,10 @@ static void test_unmount(void **state)
 	st.linger_ms = 100;
 	stand_mount(&st, CK_VIEW_ROOTFS, "oci:x");
 	int fd = open_file();
-	assert_fails(ck_unmount(st.dir, &err), -EBUSY, &err, "open");
+	assert_fails(ck_unmount(st.dir, false, &err), -EBUSY, &err, "open");
 	assert_true(mounted());
 	close(fd);
-	assert_works(ck_unmount(st.dir, &err), &err);
+	assert_works(ck_unmount(st.dir, false, &err), &err);
 	assert_false(mounted());
 	/* It waited for the daemon: there is nothing left to wait for. Not so under valgrind
 	 * 3.19, which has no pidfd_open. */
@@ -125,7 +125,7 @@ static void test_unmount(void **state)
 	st.daemon = 0;
 	assert_true(WIFEXITED(status));
 	assert_int_equal(WEXITSTATUS(status), 0);
-	assert_fails(ck_unmount(st.dir, &err), -EINVAL, &err, "nothing is mounted");
+	assert_fails(ck_unmount(st.dir, false, &err), -EINVAL, &err, "nothing is mounted");
 }
 
 /* As fusermount3 -u and umount do: the daemon sees it and ends. */
@@ -145,7 +145,7 @@ static void test_covered(void **state)
 	(void)state;
 	stand_mount(&st, CK_VIEW_ROOTFS, "oci:x");
 	assert_int_equal(mount("over", st.dir, "tmpfs", 0, NULL), 0);
-	assert_fails(ck_unmount(st.dir, &err), -EINVAL, &err, "of type tmpfs");
+	assert_fails(ck_unmount(st.dir, false, &err), -EINVAL, &err, "of type tmpfs");
 	assert_int_equal(kill(st.daemon, SIGTERM), 0);
 	assert_int_equal(stand_wait(&st), 0);
 	struct ck_mounted m;
@@ -165,7 +165,7 @@ static void test_killed(void **state)
 	assert_int_equal(stand_wait(&st), -SIGKILL);
 	assert_fails(ck_mount_open(&m, &st.stack, CK_VIEW_ROOTFS, "oci:x", st.dir, &err), -EBUSY,
 		     &err, "cloakfs umount");
-	assert_works(ck_unmount(st.dir, &err), &err); /* though a file is open */
+	assert_works(ck_unmount(st.dir, false, &err), &err); /* though a file is open */
 	assert_false(mounted());
 	close(fd);
 	stand_mount(&st, CK_VIEW_ROOTFS, "oci:x");
@@ -187,12 +187,12 @@ static void test_refused(void **state)
 	unlink(file);
 	assert_fails(ck_mount_open(&m, &st.stack, CK_VIEW_ROOTFS, "x", none, &err), -ENOENT, &err,
 		     none);
-	assert_fails(ck_unmount(none, &err), -ENOENT, &err, none);
+	assert_fails(ck_unmount(none, false, &err), -ENOENT, &err, none);
 	stand_mount(&st, CK_VIEW_LAYERS, "oci:x");
 	assert_fails(ck_mount_open(&m, &st.stack, CK_VIEW_ROOTFS, "x", st.dir, &err), -EBUSY, &err,
 		     "already mounted");
 	stand_unmount(&st);
-	assert_fails(ck_unmount("/proc", &err), -EINVAL, &err, "of type proc");
+	assert_fails(ck_unmount("/proc", false, &err), -EINVAL, &err, "of type proc");
 	struct ck_tree *tree = st.stack.tree;
 	st.stack.tree = NULL;
 	assert_fails(ck_mount_open(&m, &st.stack, CK_VIEW_ROOTFS, "x", st.dir, &err), -EINVAL, &err,
@@ -230,7 +230,7 @@ static void test_names_of_dir(void **state)
 	assert_int_equal(chdir("/"), 0);
 	for (size_t i = 0; i < 3; i++) {
 		stand_mount(&st, CK_VIEW_ROOTFS, "oci:x");
-		assert_works(ck_unmount(names[i], &err), &err);
+		assert_works(ck_unmount(names[i], false, &err), &err);
 		assert_int_equal(stand_wait(&st), 0);
 		assert_false(mounted());
 	}

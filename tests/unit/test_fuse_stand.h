@@ -140,7 +140,7 @@ static inline void stand_mount(struct stand *s, enum ck_view view, const char *s
 		}
 		if (write(ready[1], "", 1) != 1)
 			_exit(2);
-		rc = ck_mount_run(m, &err);
+		rc = ck_mount_run(m, NULL, NULL, &err);
 		ck_mount_close(m);
 		usleep(s->linger_ms * 1000);
 		exit(rc == 0 ? 0 : 3); /* not _exit: sanitizers look back here */
@@ -167,7 +167,7 @@ static inline void stand_unmount(struct stand *s)
 {
 	struct ck_err err = { 0 };
 
-	assert_works(ck_unmount(s->dir, &err), &err);
+	assert_works(ck_unmount(s->dir, false, &err), &err);
 	assert_int_equal(stand_wait(s), 0);
 }
 

@@ -37,24 +37,31 @@ static void note_pin(const char *image)
 		    image);
 }
 
-static sigset_t stop_signals(void)
+static const int stop_signals[] = { SIGINT, SIGTERM, SIGHUP };
+enum { N_STOP_SIGNALS = sizeof stop_signals / sizeof *stop_signals };
+
+static void block_stop_signals(void)
 {
 	sigset_t s;
 
 	sigemptyset(&s);
-	sigaddset(&s, SIGINT);
-	sigaddset(&s, SIGTERM);
-	sigaddset(&s, SIGHUP);
-	return s;
+	for (size_t i = 0; i < N_STOP_SIGNALS; i++)
+		sigaddset(&s, stop_signals[i]);
+	sigprocmask(SIG_BLOCK, &s, NULL);
 }
 
+/* A signal that is blocked waits, also where it is to be ignored. */
 static bool stop_pending(void)
 {
+	struct sigaction now;
 	sigset_t pending;
 
 	sigpending(&pending);
-	return sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1 ||
-	       sigismember(&pending, SIGHUP) == 1;
+	for (size_t i = 0; i < N_STOP_SIGNALS; i++)
+		if (sigismember(&pending, stop_signals[i]) == 1 &&
+		    sigaction(stop_signals[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			return true;
+	return false;
 }
 
 /* Leaves the terminal and whoever waits on our pipes. */
@@ -72,37 +79,66 @@ static void detach(void)
 		(void)close(null);
 }
 
-/* Says through READY, which it closes, that the mount is there. Errors: -EINTR when nobody waits.
- */
-static int report_ready(int ready, struct ck_err *err)
+/* Who is to hear that the mount is there. */
+struct herald {
+	int fd; /* -1: nobody waits */
+	bool told;
+};
+
+/* Closes the descriptor. Errors: -EINTR when nobody waits any more. */
+static int report_ready(void *ctx, struct ck_err *err)
 {
-	if (ready < 0)
+	struct herald *h = ctx;
+	int fd = h->fd;
+
+	h->told = true;
+	if (fd < 0)
 		return 0;
+	h->fd = -1;
 	/* From here on the mount outlives the command that made it. */
 	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
 	detach();
-	bool told = write(ready, "", 1) == 1;
-	(void)close(ready);
+	bool told = write(fd, "", 1) == 1;
+	(void)close(fd);
 	return told ? 0 : ck_fail(err, -EINTR, "interrupted while mounting");
 }
 
-static int serve(const struct ck_options *o, const char *dir, struct ck_stack *stack, int ready,
-		 struct ck_err *err)
+static int serve(const struct ck_options *o, enum ck_view view, const char *dir,
+		 struct ck_stack *stack, struct herald *herald, struct ck_err *err)
 {
 	struct ck_mount *m = NULL;
-	sigset_t stop = stop_signals();
 
 	/* A signal between mounting and serving would leave the mount behind, so it waits. */
-	sigprocmask(SIG_BLOCK, &stop, NULL);
-	int rc = ck_mount_open(&m, stack, o->view, o->args[0], dir, err);
+	block_stop_signals();
+	int rc = ck_mount_open(&m, stack, view, o->args[0], dir, err);
 	if (rc == 0 && stop_pending())
 		rc = ck_fail(err, -EINTR, "interrupted while mounting");
 	if (rc == 0)
-		rc = report_ready(ready, err);
-	if (rc == 0)
-		rc = ck_mount_run(m, err);
+		rc = ck_mount_run(m, report_ready, herald, err);
 	ck_mount_close(m);
 	return rc;
+}
+
+/* Whether EROFS is to answer for the tree, as far as it can be told before. */
+static bool wants_erofs(const struct ck_options *o)
+{
+	return o->view == CK_VIEW_ROOTFS &&
+	       (o->mode == CK_MODE_EROFS || (o->mode == CK_MODE_AUTO && geteuid() == 0));
+}
+
+static int serve_mode(const struct ck_options *o, const char *dir, struct ck_stack *stack,
+		      int ready, struct ck_err *err)
+{
+	struct herald herald = { .fd = ready };
+
+	if (!wants_erofs(o))
+		return serve(o, o->view, dir, stack, &herald, err);
+	int rc = serve(o, CK_VIEW_DEVICES, dir, stack, &herald, err);
+	/* What fails later is no question of the mode. */
+	if (rc == 0 || herald.told || o->mode == CK_MODE_EROFS || stop_pending())
+		return rc;
+	ck_log(CK_LOG_INFO, "note: FUSE mode, for EROFS mode failed: %s", err->msg);
+	return serve(o, o->view, dir, stack, &herald, err);
 }
 
 static int mount_image(const struct ck_options *o, const char *dir, int ready, struct ck_err *err)
@@ -124,7 +160,7 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 		return rc;
 	ck_log_init("cloakfs", CK_LOG_INFO); /* a service from here on */
 	note_pin(o->args[0]);
-	return serve(o, dir, stack, ready, err);
+	return serve_mode(o, dir, stack, ready, err);
 }
 
 /* In the child, forked before there was any thread or key. */
@@ -132,6 +168,8 @@ static int child(const struct ck_options *o, const char *dir, int ready, pid_t p
 		 struct ck_err *err)
 {
 	(void)prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0);
+	/* A terminal that closes is none of a daemon's business: its files are in use. */
+	(void)signal(SIGHUP, SIG_IGN);
 	if (getppid() != parent)
 		return ck_fail(err, -EINTR, "interrupted");
 	return mount_image(o, dir, ready, err);
@@ -160,6 +198,9 @@ static int run(const struct ck_options *o, struct ck_err *err)
 {
 	char dir[PATH_MAX];
 	pid_t self = getpid();
+	if (o->mode == CK_MODE_EROFS && o->view != CK_VIEW_ROOTFS)
+		return ck_fail(err, CK_USAGE,
+			       "--mode erofs shows the merged tree, not --view layers");
 	int rc = check_dir(dir, o->args[1], err);
 
 	if (rc < 0)
@@ -188,11 +229,12 @@ static int run(const struct ck_options *o, struct ck_err *err)
 
 const struct ck_command ck_cmd_mount = {
 	.name = "mount",
-	.synopsis = "[--config FILE] [--key KEY]... [--cache-dir DIR] [--index DIR]\n"
-		    "                     [--view rootfs|layers] [--foreground] [--platform "
-		    "OS/ARCH] IMAGE DIR",
+	.synopsis =
+	    "[--config FILE] [--key KEY]... [--cache-dir DIR] [--index DIR]\n"
+	    "                     [--view rootfs|layers] [--mode fuse|erofs|auto] [--foreground]\n"
+	    "                     [--platform OS/ARCH] IMAGE DIR",
 	.summary = "mount the image at DIR",
-	.options = "ckCIvfp",
+	.options = "ckCIvmfp",
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,

@@ -30,7 +30,10 @@ static const struct known {
 	{ 'C', "cache-dir", "DIR", "where sealed indexes of layers are kept; none: nowhere" },
 	{ 'p', "platform", "OS/ARCH", "pick this platform, not the host's" },
 	{ 'v', "view", "VIEW", "rootfs (the default): the merged tree; layers: each of them" },
+	{ 'm', "mode", "MODE",
+	  "fuse (the default); erofs: the kernel answers for the tree; auto: erofs where it can" },
 	{ 'f', "foreground", NULL, "stay; SIGTERM or SIGINT unmounts" },
+	{ 'Z', "lazy", NULL, "at once, though files are open; they stay readable until closed" },
 	{ 'j', "json", NULL, "print JSON" },
 	{ 'l', "long", NULL, "(-l) mode, links, owner, size and time too" },
 	{ 'n', "layer", "N", "which layer, the lowest being 0" },
@@ -77,6 +80,19 @@ static int parse_view(enum ck_view *out, const char *text, struct ck_err *err)
 		*out = CK_VIEW_LAYERS;
 	else
 		return ck_fail(err, CK_USAGE, "--view is rootfs or layers, not \"%s\"", text);
+	return 0;
+}
+
+static int parse_mode(enum ck_mode *out, const char *text, struct ck_err *err)
+{
+	if (strcmp(text, "fuse") == 0)
+		*out = CK_MODE_FUSE;
+	else if (strcmp(text, "erofs") == 0)
+		*out = CK_MODE_EROFS;
+	else if (strcmp(text, "auto") == 0)
+		*out = CK_MODE_AUTO;
+	else
+		return ck_fail(err, CK_USAGE, "--mode is fuse, erofs or auto, not \"%s\"", text);
 	return 0;
 }
 
@@ -135,6 +151,8 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 		return add_key(o->keys, &o->n_keys, "key", value, err);
 	case 'u':
 		return add_key(o->unwrap, &o->n_unwrap, "unwrap", value, err);
+	case 'm':
+		return parse_mode(&o->mode, value, err);
 	case 'e':
 		return parse_cipher(&o->cipher, value, err);
 	case 'z':
@@ -175,6 +193,7 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	o->json |= letter == 'j';
 	o->long_form |= letter == 'l';
 	o->exec |= letter == 'x';
+	o->lazy |= letter == 'Z';
 	o->help |= letter == 'h';
 	return 0;
 }

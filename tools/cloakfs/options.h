@@ -16,6 +16,9 @@ enum { CK_OPTIONS_MAX_KEYS = 16 };
 /* ck_options.compress; not given, it depends on the cipher. */
 enum ck_compress { CK_COMPRESS_DEFAULT, CK_COMPRESS_ZSTD, CK_COMPRESS_KEEP };
 
+/* Who answers for the merged tree. */
+enum ck_mode { CK_MODE_FUSE, CK_MODE_EROFS, CK_MODE_AUTO };
+
 struct ck_options {
 	const char *config, *platform, *cache_dir, *key_info, *in, *out, *listen;
 	const char *keys[CK_OPTIONS_MAX_KEYS], *unwrap[CK_OPTIONS_MAX_KEYS];
@@ -26,7 +29,8 @@ struct ck_options {
 	int level;    /* zstd's; 0 when not given */
 	size_t layer; /* SIZE_MAX when not given */
 	enum ck_view view;
-	bool json, long_form, foreground, exec;
+	enum ck_mode mode;
+	bool json, long_form, foreground, exec, lazy;
 	bool help;
 	char **args; /* what is no option; n_args of them */
 	size_t n_args;

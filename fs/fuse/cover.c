@@ -1,0 +1,118 @@
+#include "fs/fuse/cover.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/log.h"
+#include "fs/erofs/attach.h"
+#include "fs/fuse/ops.h"
+
+enum { SAMPLE = 4096 };
+
+/* The paths of the image and its devices: one allocation, to be freed. */
+static char **device_paths(const struct ck_catalog *c, const char *dir, size_t *n)
+{
+	size_t cap = strlen(dir) + 32;
+
+	*n = c->n_layers + (ck_erofs_patches_len(c->erofs) > 0);
+	char **paths = calloc(*n + 1, sizeof *paths + cap);
+	char *text = paths ? (char *)(paths + *n + 1) : NULL;
+	for (size_t i = 0; paths && i <= *n; i++, text += cap) {
+		paths[i] = text;
+		if (i == 0)
+			snprintf(text, cap, "%s/" CK_DEVICES_META, dir);
+		else if (i <= c->n_layers)
+			snprintf(text, cap, "%s/" CK_DEVICES_TAR, dir, (uint32_t)i - 1);
+		else
+			snprintf(text, cap, "%s/" CK_DEVICES_PATCHES, dir);
+	}
+	return paths;
+}
+
+/* Compares the start of the file INO as the MOUNT shows it with what the layer has. */
+static int check_file(const struct ck_catalog *c, int mount, ck_ino ino, struct ck_err *err)
+{
+	const struct ck_node *node = &c->stack->tree->nodes[ino];
+	uint8_t want[SAMPLE], got[SAMPLE];
+	char path[PATH_MAX];
+	size_t n = node->entry->size < SAMPLE ? (size_t)node->entry->size : SAMPLE;
+
+	ck_tree_path(c->stack->tree, ino, path, sizeof path);
+	int rc = ck_stack_read(c->stack, node->layer, node->entry, want, n, 0, err);
+	if (rc < 0)
+		return rc;
+	CK_AUTO(ck_closep) int fd = openat(mount, path + 1, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	ssize_t is = fd < 0 ? -1 : pread(fd, got, n, 0);
+	if (is < 0)
+		return ck_fail(err, -EIO, "EROFS does not read %.200s: %s", path, strerror(errno));
+	if ((size_t)is != n || memcmp(got, want, n) != 0)
+		return ck_fail(err, -EIO, "EROFS reads something else in %.200s of layer %" PRIu32,
+			       path, node->layer);
+	return 0;
+}
+
+/* Of each layer one file that begins with data of it, and can be opened by its path. */
+static int check_devices(const struct ck_catalog *c, int mount, struct ck_err *err)
+{
+	const struct ck_tree *t = c->stack->tree;
+	bool *seen = calloc(c->n_layers + 1, sizeof *seen);
+	int rc = 0;
+
+	if (!seen)
+		return ck_nomem(err, "checking the devices of EROFS");
+	for (ck_ino i = 1; rc == 0 && i <= t->n_nodes; i++) {
+		const struct ck_node *n = &t->nodes[i];
+		if (!n->entry || !S_ISREG(n->entry->mode) || !n->entry->n_extents || seen[n->layer])
+			continue;
+		seen[n->layer] = true;
+		rc = check_file(c, mount, i, err);
+	}
+	free(seen);
+	return rc;
+}
+
+/* Of the EROFS that was made last: it counts them, and names them by the count. */
+static void raise_read_ahead(void)
+{
+	long n, last = -1;
+	char path[64], kb[16];
+	DIR *d = opendir("/sys/class/bdi");
+
+	for (struct dirent *e; d && (e = readdir(d));)
+		if (sscanf(e->d_name, "erofs-%ld", &n) == 1 && n > last)
+			last = n;
+	if (d)
+		(void)closedir(d);
+	if (last < 0)
+		return;
+	int len = snprintf(kb, sizeof kb, "%d", CK_MAX_IO / 1024);
+	snprintf(path, sizeof path, "/sys/class/bdi/erofs-%ld/read_ahead_kb", last);
+	CK_AUTO(ck_closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || ck_fd_write(fd, kb, (size_t)len, path, NULL) < 0)
+		ck_log(CK_LOG_DEBUG, "EROFS's read-ahead stays as it is: %s", strerror(errno));
+}
+
+int ck_cover(const struct ck_catalog *c, const char *dir, struct ck_err *err)
+{
+	size_t n;
+	char **paths = device_paths(c, dir, &n);
+	CK_AUTO(ck_closep) int mount = -1;
+
+	if (!paths)
+		return ck_nomem(err, "mounting EROFS");
+	int rc = ck_attach_open(&mount, paths[0], (const char *const *)paths + 1, n, err);
+	free(paths);
+	if (rc == 0)
+		rc = check_devices(c, mount, err);
+	if (rc < 0)
+		return rc;
+	raise_read_ahead();
+	return ck_attach_at(mount, dir, err);
+}

@@ -1,0 +1,20 @@
+/*
+ * cover - EROFS laid over a FUSE mount of its devices, at the same place.
+ *
+ * From then on the kernel answers lookups, listings and attributes by itself, and keeps the
+ * pages; what is left for the daemon are reads of the tar streams.
+ */
+#ifndef CK_COVER_H
+#define CK_COVER_H
+
+#include "fs/fuse/catalog.h"
+
+/*
+ * C is of the devices view, and served at DIR (absolute) by other threads while this runs.
+ * Nothing is mounted before each device gave back a block as the layers have it: the kernel
+ * knows devices by their order alone.
+ * Errors: those of ck_attach_open and ck_attach_at; -EIO (a device gives something else).
+ */
+CK_MUST_CHECK int ck_cover(const struct ck_catalog *c, const char *dir, struct ck_err *err);
+
+#endif

@@ -1,0 +1,123 @@
+#!/bin/bash
+# EROFS mode: the kernel shows the tree that other programs unpack, and FUSE mode shows.
+# shellcheck source=tests/e2e/lib/tap.sh
+. "$(dirname "$0")/lib/tap.sh"
+
+MNT=$WORK/mnt
+openssl genrsa -out "$WORK/key.pem" 2048 2>/dev/null
+openssl pkey -in "$WORK/key.pem" -pubout -out "$WORK/pub.pem"
+
+up() { # LAYOUT [options]
+	local layout=$1
+	shift
+	mount_image "oci:$layout:latest" "$MNT" --key "$WORK/key.pem" --cache-dir none "$@" ||
+		bail "$(basename "$layout") mounts" "$(cat "$LOG")"
+}
+down() {
+	"$CLOAKFS" umount "$MNT" >"$LOG" 2>&1 || bail "unmounting" "$(cat "$LOG")"
+}
+types() { # of what is mounted at MNT, from below
+	awk -v m="$MNT" '$2 == m { printf "%s ", $3 }' /proc/self/mounts
+}
+sealed() { # LAYOUT
+	"$CLOAKFS" encrypt --key "$WORK/pub.pem" "oci:$1:latest" "oci:$1.sealed:latest" >"$LOG" 2>&1 ||
+		bail "sealing $1" "$(cat "$LOG")"
+}
+# same_as_tree DIR TEXT: but for the mtimes of directories, which unpackers set differently.
+same_as_tree() {
+	treedump -d "$1" >"$WORK/want.dump" 2>&1
+	treedump -dc "$MNT" >"$WORK/got.dump" 2>&1
+	[ "$(wc -l <"$WORK/want.dump")" -ge 20 ] || bail "$2" "the reference is nearly empty"
+	same "$WORK/want.dump" "$WORK/got.dump" "$2 ($(wc -l <"$WORK/got.dump") files)"
+}
+
+# ---- whatever tar allows -----------------------------------------------------------------------
+torture_tree "$WORK/tree"
+cp /usr/bin/id "$WORK/tree/modes/suid-id"
+chmod 4755 "$WORK/tree/modes/suid-id"
+image_torture "$WORK/torture" "$WORK/tree"
+unpack_with tar "$WORK/torture" "$WORK/gnu" || bail "GNU tar unpacks"
+sealed "$WORK/torture"
+up "$WORK/torture.sealed" --mode erofs
+is "fuse.cloakfs erofs " "$(types)" "EROFS lies over FUSE"
+same_as_tree "$WORK/gnu" "the torture image as GNU tar unpacks it"
+echo 3 >/proc/sys/vm/drop_caches
+same_as_tree "$WORK/gnu" "the same after the kernel dropped its caches"
+treedump -c "$MNT" >"$WORK/erofs.dump" 2>&1
+is 0 "$(setpriv --reuid=65534 --regid=65534 --clear-groups "$MNT/modes/suid-id" -u 2>&1)" "a setuid program of the image is one"
+matches 'Read-only' "$(touch "$MNT/new" 2>&1)" "nothing can be made in it"
+down
+is "" "$(types)" "one command unmounts both"
+ok "and its process is gone" no_processes_here mount
+up "$WORK/torture.sealed" --mode fuse
+treedump -c "$MNT" >"$WORK/fuse.dump" 2>&1
+same "$WORK/fuse.dump" "$WORK/erofs.dump" "FUSE mode shows the same, mtimes of directories too"
+down
+
+# ---- what chunks can say, and what not ------------------------------------------------------------
+layout_new "$WORK/odd"
+{
+	for i in $(seq 300); do printf 'file many/%0200d data=%d\n' $i $i; done
+	printf 'file big zeros=5000000\n'
+	printf 'file pax-1.0 data=3\\x0a0\\x0a5\\x0a700\\x0a6\\x0a999994\\x0a6\\x0a'
+	printf '\\x00%.0s' $(seq $((512 - 21)))
+	printf 'firstmiddlelaster x.GNU.sparse.major=1 x.GNU.sparse.minor=0 x.GNU.sparse.name=sparse x.GNU.sparse.realsize=1000000\n'
+	printf 'symlink long link=%0600d\nfile empty\nend\n' 7
+} | "$E2E/mktar" >"$WORK/odd.tar"
+layout_add "$WORK/odd" "$WORK/odd.tar" gzip
+printf 'file big data=small\\x20now\nfile many/.wh.%0200d\nhardlink other link=empty\nend\n' 5 | "$E2E/mktar" >"$WORK/odd2.tar"
+layout_add "$WORK/odd" "$WORK/odd2.tar" raw
+layout_finish "$WORK/odd" latest
+sealed "$WORK/odd"
+up "$WORK/odd.sealed" --mode fuse
+treedump -c "$MNT" >"$WORK/fuse.dump" 2>&1
+sparse=$(sha256sum <"$MNT/sparse")
+down
+up "$WORK/odd.sealed" --mode erofs
+treedump -c "$MNT" >"$WORK/erofs.dump" 2>&1
+same "$WORK/fuse.dump" "$WORK/erofs.dump" "odd files are the same in both modes ($(wc -l <"$WORK/fuse.dump") files)"
+is "$sparse" "$(sha256sum <"$MNT/sparse")" "a sparse file whose data begin in mid-block"
+is "first 1000000" "$(head -c 5 "$MNT/sparse") $(stat -c %s "$MNT/sparse")" "has its bytes and its length"
+is "middle" "$(tail -c +701 "$MNT/sparse" | head -c 6)" "in the middle, too"
+is "laster" "$(tail -c 6 "$MNT/sparse")" "and at its end"
+
+# ---- ends ---------------------------------------------------------------------------------------
+exec 7<"$MNT/big"
+fails_with 'umount --lazy' "umount of a mount in use is refused" "$CLOAKFS" umount "$MNT"
+is "fuse.cloakfs erofs " "$(types)" "and leaves both as they were"
+ok "umount --lazy takes both" "$CLOAKFS" umount --lazy "$MNT"
+is "" "$(types)" "and nobody finds them any more"
+is "small now" "$(cat <&7)" "who had a file open reads it"
+exec 7<&-
+ok "with the last file the process ends" wait_until 10 no_processes_here mount
+up "$WORK/odd.sealed" --mode erofs
+kill -TERM "$(processes_here mount)"
+ok "SIGTERM ends the process" wait_until 10 no_processes_here mount
+is "" "$(types)" "and unmounts both"
+
+# ---- who can, and who cannot --------------------------------------------------------------------
+up "$WORK/odd.sealed" --mode auto
+is "fuse.cloakfs erofs " "$(types)" "auto takes EROFS where it can"
+down
+# An attribute that EROFS has no form for.
+layout_new "$WORK/strange"
+printf 'file a data=hello x.SCHILY.xattr.btrfs.compression=zstd\nend\n' | "$E2E/mktar" >"$WORK/strange.tar"
+layout_add "$WORK/strange" "$WORK/strange.tar" gzip
+layout_finish "$WORK/strange" latest
+sealed "$WORK/strange"
+fails_with 'a: EROFS has no form for the attribute btrfs.compression|/a: EROFS' "--mode erofs says what it cannot show" \
+	"$CLOAKFS" mount --mode erofs --key "$WORK/key.pem" --cache-dir none "oci:$WORK/strange.sealed:latest" "$MNT"
+is "" "$(types)" "and leaves nothing mounted"
+up "$WORK/strange.sealed" --mode auto
+is "fuse.cloakfs " "$(types)" "auto takes FUSE then"
+is hello "$(cat "$MNT/a")" "and shows it"
+matches 'note: FUSE mode.*btrfs' "$(cat "$LOG")" "and says why"
+down
+usage() {
+	"$@" >"$WORK/out" 2>"$LOG"
+	echo $?
+}
+is 2 "$(usage "$CLOAKFS" mount --mode kernel "oci:$WORK/odd.sealed:latest" "$MNT")" "another mode is a usage error"
+is 2 "$(usage "$CLOAKFS" mount --mode erofs --view layers "oci:$WORK/odd.sealed:latest" "$MNT")" "so is EROFS for a view of layers"
+
+finish
