@@ -1,0 +1,15 @@
+/* super - an EROFS superblock and the table of devices behind it. */
+#ifndef CK_EROFS_SUPER_H
+#define CK_EROFS_SUPER_H
+
+#include <stdint.h>
+
+#include "fs/erofs/plan.h"
+
+/*
+ * Writes both to BYTES, the image of P, whose other parts are there. The UUID is a digest of
+ * these: file systems on top (overlayfs) tell images apart by it.
+ */
+void ck_erofs_super_put(uint8_t *bytes, const struct ck_plan *p);
+
+#endif
