@@ -22,7 +22,6 @@ enum {
 
 	EROFS_SUPER_OFF = 1024,
 	EROFS_SUPER_LEN = 128,
-	EROFS_COMPAT_SB_CHECKSUM = 1 << 0,
 	EROFS_COMPAT_MTIME = 1 << 1, /* the time in an inode is that of modification */
 	EROFS_INCOMPAT_CHUNKS = 1 << 2,
 	EROFS_INCOMPAT_DEVICES = 1 << 3,

@@ -6,18 +6,7 @@
 #include "base/text.h"
 #include "fs/erofs/format.h"
 
-enum { CHECKSUM_OFF = 4, UUID_OFF = 48, UUID_LEN = 16 };
-
-/* CRC-32C (Castagnoli), as the kernel's: bits reflected, not inverted at the end. */
-static uint32_t crc32c(uint32_t crc, const uint8_t *p, size_t nbytes)
-{
-	for (size_t i = 0; i < nbytes; i++) {
-		crc ^= p[i];
-		for (int bit = 0; bit < 8; bit++)
-			crc = crc >> 1 ^ (crc & 1 ? UINT32_C(0x82f63b78) : 0);
-	}
-	return crc;
-}
+enum { UUID_OFF = 48, UUID_LEN = 16 };
 
 /* A kernel that is given no files takes the names in here instead. */
 static void put_device(uint8_t *p, const struct ck_plan *plan, uint32_t idx)
@@ -51,8 +40,8 @@ void ck_erofs_super_put(uint8_t *bytes, const struct ck_plan *p)
 	for (uint32_t i = 0; i < p->n_devices; i++)
 		put_device(devices + (size_t)i * EROFS_DEVICE_LEN, p, i);
 	to = ck_put_le32(to, EROFS_MAGIC);
-	to = ck_put_le32(to, 0); /* the checksum, below */
-	to = ck_put_le32(to, EROFS_COMPAT_SB_CHECKSUM | EROFS_COMPAT_MTIME);
+	to = ck_put_le32(to, 0); /* no checksum: see ck_erofs_super_put */
+	to = ck_put_le32(to, EROFS_COMPAT_MTIME);
 	*to++ = EROFS_BLOCK_BITS;
 	*to++ = 0; /* no longer a superblock */
 	to = ck_put_le16(to, (uint16_t)p->nid[1]);
@@ -69,6 +58,4 @@ void ck_erofs_super_put(uint8_t *bytes, const struct ck_plan *p)
 	to = ck_put_le16(to, (uint16_t)p->n_devices);
 	ck_put_le16(to, p->n_devices ? (EROFS_SUPER_OFF + EROFS_SUPER_LEN) / EROFS_DEVICE_LEN : 0);
 	put_uuid(super, bytes, p->len);
-	/* Over the superblock's block, as far as that is its own. */
-	ck_put_le32(super + CHECKSUM_OFF, crc32c(UINT32_MAX, super, EROFS_BLOCK));
 }
