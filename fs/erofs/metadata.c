@@ -23,7 +23,7 @@ struct writer {
 	uint64_t patch_off; /* of the patch device */
 };
 
-/* As the kernel's new_encode_dev. */
+/* As the kernel's new_encode_dev; a tree has no numbers of more bits. */
 static uint32_t encode_dev(dev_t dev)
 {
 	return (minor(dev) & 0xff) | major(dev) << 8 | (minor(dev) & ~0xffu) << 12;

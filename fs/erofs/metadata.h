@@ -27,7 +27,7 @@ struct ck_erofs; /* opaque */
  * TAR_LEN[] bytes each. The same input gives the same bytes. Nothing is borrowed after.
  * *OUT is the caller's to ck_erofs_close.
  * Errors, with a message that says what is in the way: -ENOTSUP (EROFS has no form for
- * something: an attribute's name or length, a device's number, so many layers), -EFBIG
+ * something: an attribute's name or length, so many layers), -EFBIG
  * (the image, a layer or the patch device would be too long), -ENOMEM. After all but the
  * last, the tree can still be served in another way.
  */

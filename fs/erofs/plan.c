@@ -10,9 +10,6 @@
 #include "fs/erofs/xattrs.h"
 #include "fs/stack.h"
 
-/* What a device's number may be: 12 and 20 bits. */
-enum { MAX_MAJOR = (1 << 12) - 1, MAX_MINOR = (1 << 20) - 1 };
-
 static const struct ck_index *index_of(const struct ck_plan *p, const struct ck_node *n)
 {
 	return p->index[n->layer];
@@ -48,14 +45,6 @@ static void shape_file(struct ck_shape *s, const struct ck_plan *p, const struct
 	s->len = s->tail_off + ck_chunks_count(&s->chunks) * EROFS_CHUNK_INDEX_LEN;
 }
 
-static int check_device(const struct ck_entry *e, struct ck_err *err)
-{
-	if (e->rdev_major <= MAX_MAJOR && e->rdev_minor <= MAX_MINOR)
-		return 0;
-	return ck_fail(err, -ENOTSUP, "Linux has no device %" PRIu32 ":%" PRIu32, e->rdev_major,
-		       e->rdev_minor);
-}
-
 int ck_plan_shape(const struct ck_plan *p, ck_ino ino, struct ck_shape *out, struct ck_err *err)
 {
 	const struct ck_node *n = &p->tree->nodes[ino];
@@ -79,9 +68,6 @@ int ck_plan_shape(const struct ck_plan *p, ck_ino ino, struct ck_shape *out, str
 	case S_IFREG:
 		shape_file(out, p, n);
 		return 0;
-	case S_IFCHR:
-	case S_IFBLK:
-		return check_device(n->entry, err);
 	default:
 		return 0;
 	}
