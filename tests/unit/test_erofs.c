@@ -300,7 +300,7 @@ static void test_image_too_long(void **state)
 	struct ck_index_builder *b = NULL;
 	struct ck_err err = { 0 };
 	struct world *w = world_new();
-	char path[8];
+	char path[16];
 
 	(void)state;
 	assert_works(ck_index_builder_new(&b, &err), &err);
