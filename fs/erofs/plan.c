@@ -114,11 +114,10 @@ static int plan_node(struct ck_plan *p, ck_ino ino, struct ck_err *err)
 	struct ck_shape s;
 	int rc = ck_plan_shape(p, ino, &s, err);
 
-	if (rc == 0) {
-		place(p, ino, &s);
-		rc = check_len(p, err); /* before its chunks are gone through */
-	}
-	if (rc == 0 && s.layout == EROFS_CHUNKS)
+	if (rc < 0)
+		return rc;
+	place(p, ino, &s);
+	if (s.layout == EROFS_CHUNKS)
 		rc = plan_patches(p, ino, s.chunks, err);
 	return rc == 0 ? check_len(p, err) : rc;
 }

@@ -355,20 +355,24 @@ struct place {
 	const char *file; /* NULL: zeros */
 };
 
-/* Two files: chunks 0 and 2 of "some/name" in the lower, a whole file in the upper. */
+/* Chunks 0 and 2 of one file, a whole one, and one chunk each of two files, the second of
+ * which lies in its file where the first one ends in its own. */
 static void test_patches(void **state)
 {
 	static const struct place places[] = {
-		{ 0, 0, 4096, "a" },	   { 1, 1, 4095, "a" },	   { 4095, 4095, 1, "a" },
-		{ 4096, 8192, 1000, "a" }, { 5095, 9191, 1, "a" }, { 5096, 0, 24, NULL },
-		{ 5119, 0, 1, NULL },	   { 5120, 0, 700, "b" },  { 5819, 699, 1, "b" },
-		{ 5820, 0, 324, NULL },
+		{ 0, 0, 4096, "a" },	   { 1, 1, 4095, "a" },	      { 4095, 4095, 1, "a" },
+		{ 4096, 8192, 1000, "a" }, { 5095, 9191, 1, "a" },    { 5096, 0, 24, NULL },
+		{ 5119, 0, 1, NULL },	   { 5120, 0, 700, "b" },     { 5819, 699, 1, "b" },
+		{ 5820, 0, 324, NULL },	   { 6144, 4096, 4096, "c" }, { 10240, 8192, 4096, "d" },
+		{ 14335, 12287, 1, "d" },
 	};
 	static const struct odd odd[] = {
 		{ .e = { .size = 9192 }, .x = { { 100, 512, 100 }, { 8200, 1024, 92 } }, .n_x = 2 },
 		{ .e = { .size = 700 }, .x = { { 1, 512, 699 } }, .n_x = 1 },
+		{ .e = { .size = 8192 }, .x = { { 4097, 512, 99 } }, .n_x = 1 },
+		{ .e = { .size = 12288 }, .x = { { 8193, 512, 99 } }, .n_x = 1 },
 	};
-	static const char *const names[] = { "a", "b" };
+	static const char *const names[] = { "a", "b", "c", "d" };
 	struct ck_index_builder *b = NULL;
 	struct ck_err err = { 0 };
 	struct world *w = world_new();
@@ -386,7 +390,7 @@ static void test_patches(void **state)
 	ck_index_builder_free(b);
 	w->tar_len[w->n++] = 10240;
 	world_make(w);
-	assert_int_equal(ck_erofs_patch_len(w->image), 6144);
+	assert_int_equal(ck_erofs_patch_len(w->image), 14336);
 	for (size_t i = 0; i < N_OF(places); i++) {
 		struct ck_erofs_patch p;
 		assert_true(ck_erofs_patch_find(w->image, places[i].off, &p));
@@ -394,7 +398,7 @@ static void test_patches(void **state)
 		assert_int_equal(p.file_off, places[i].file_off);
 		assert_int_equal(p.nbytes, places[i].nbytes);
 	}
-	assert_false(ck_erofs_patch_find(w->image, 6144, &(struct ck_erofs_patch){ 0 }));
+	assert_false(ck_erofs_patch_find(w->image, 14336, &(struct ck_erofs_patch){ 0 }));
 	assert_false(ck_erofs_patch_find(w->image, UINT64_MAX, &(struct ck_erofs_patch){ 0 }));
 	world_free(w);
 }

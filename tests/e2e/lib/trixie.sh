@@ -5,9 +5,10 @@
 #                                    nothing is installed system-wide
 #
 # Debian 12's own skopeo (1.9) knows no key providers, 1.18 does; its erofs-utils (1.5) know
-# no blocks of 512 bytes, 1.8 do. apt resolves and fetches them with their libraries, libc included, from the mirror this system already
-# uses, through a configuration and state of its own; dpkg -x unpacks them; a wrapper starts each
-# with its own loader. Finished set-ups are reused, half-done ones are made again.
+# no blocks of 512 bytes, 1.8 do. apt resolves and fetches them with their libraries, libc
+# included, from the mirror this system already uses, through a configuration and state of
+# its own; dpkg -x unpacks them; a wrapper starts each with its own loader. Finished set-ups
+# are reused, half-done ones are made again.
 set -eu
 
 dir=${1:?usage: trixie.sh DIR}
