@@ -183,6 +183,60 @@ static void test_many_extents(void **state)
 	free(x);
 }
 
+/* Where the byte at OFF of the file is in the tar; UINT64_MAX: in a hole. */
+static uint64_t byte_at(const struct ck_extent *x, size_t n, uint64_t off)
+{
+	for (size_t i = 0; i < n; i++)
+		if (off >= x[i].file_off && off - x[i].file_off < x[i].len)
+			return x[i].tar_off + (off - x[i].file_off);
+	return UINT64_MAX;
+}
+
+static size_t random_extents(struct ck_extent *x, size_t max, uint64_t size, uint64_t *seed)
+{
+	uint64_t unit = (uint64_t[]){ 1, 100, 512, 512, 1024, 4096 }[mk_random(seed) % 6];
+	uint64_t at = 0, tar = 512 * (mk_random(seed) % 4);
+	size_t n = 0;
+
+	while (n < max) {
+		at += mk_random(seed) % 3 * unit * (mk_random(seed) % 9);
+		uint64_t len = mk_random(seed) % 20 * unit;
+		if (at >= size)
+			break;
+		x[n++] = (struct ck_extent){ at, tar, len < size - at ? len : size - at };
+		at += x[n - 1].len;
+		tar += x[n - 1].len + (mk_random(seed) % 4 == 0 ? 512 : 0);
+	}
+	return n;
+}
+
+/* Holes have no data, and what is in the tar is there byte by byte. */
+static void test_random_cuts(void **state)
+{
+	enum { RUNS = 3000, MAX = 12 };
+	size_t n_of[3] = { 0 };
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= RUNS; seed++) {
+		uint64_t s = seed, size = 1 + mk_random(&s) % 60000;
+		struct ck_extent x[MAX];
+		size_t n = random_extents(x, MAX, size, &s);
+		struct ck_chunks c;
+		struct ck_chunk k;
+		ck_chunks_begin(&c, x, (uint32_t)n, size, MIB);
+		while (ck_chunks_next(&c, &k)) {
+			n_of[k.kind]++;
+			for (uint64_t i = 0; k.kind != CK_CHUNK_PATCH && i < k.len; i++)
+				if (byte_at(x, n, k.file_off + i) !=
+				    (k.kind == CK_CHUNK_TAR ? k.tar_off + i : UINT64_MAX))
+					fail_msg("seed %" PRIu64 ": byte %" PRIu64, seed,
+						 k.file_off + i);
+		}
+	}
+	print_message("# %zu holes, %zu in the tar, %zu patches\n", n_of[0], n_of[1], n_of[2]);
+	assert_true(n_of[0] > 1000 && n_of[1] > 1000 && n_of[2] > 1000);
+}
+
 /* One layer with one entry, made by hand. */
 struct odd {
 	struct ck_entry e;
@@ -434,10 +488,10 @@ static void test_same(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cuts),   cmocka_unit_test(test_many_extents),
-		cmocka_unit_test(test_limits), cmocka_unit_test(test_image_too_long),
-		cmocka_unit_test(test_layers), cmocka_unit_test(test_patches),
-		cmocka_unit_test(test_same),
+		cmocka_unit_test(test_cuts),	       cmocka_unit_test(test_random_cuts),
+		cmocka_unit_test(test_many_extents),   cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_image_too_long), cmocka_unit_test(test_layers),
+		cmocka_unit_test(test_patches),	       cmocka_unit_test(test_same),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
