@@ -182,12 +182,16 @@ mapfile -t fuzz < <(names fuzz tests/fuzz/fuzz_*.c)
 mapfile -t e2e < <(names e2e tests/e2e/*.sh)
 mapfile -t e2e_asan < <(for t in $E2E_ASAN; do names e2e-asan "tests/e2e/$t.sh"; done)
 
-if any_wanted "${e2e[@]}" "${e2e_asan[@]}"; then
+# Also for the unit test that shows its images to fsck.erofs.
+if any_wanted "${e2e[@]}" "${e2e_asan[@]}" unit/test_erofs_mount; then
 	part
-	build "cloakfs, azsim and the tests' tools" all e2e
 	started=1
-	run_one "setup/skopeo-1.18" 300 exit tests/e2e/lib/trixie.sh build/trixie
+	run_one "setup/skopeo-1.18,erofs-utils-1.8" 300 exit tests/e2e/lib/trixie.sh build/trixie
 	part_done "setting up"
+fi
+
+if any_wanted "${e2e[@]}" "${e2e_asan[@]}"; then
+	build "cloakfs, azsim and the tests' tools" all e2e
 fi
 
 if any_wanted "${unit[@]}"; then

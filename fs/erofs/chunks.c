@@ -1,80 +1,103 @@
 #include "fs/erofs/chunks.h"
 
-#include <stdbool.h>
-
 #include "fs/erofs/format.h"
 
-/* CHUNKS_MAX: 8 bytes each; a sparse file with more is divided less finely, and patched.
- * PATCHED_BITS: chunks of at least 4 KiB where there are patches. */
-enum { CHUNKS_MAX = 1 << 16, PATCHED_BITS = 3 };
+/*
+ * PATCH_BITS: where boundaries are not aligned to blocks, a chunk is a page, so that what
+ * lies between them is still read straight from the tar. MAX_CHUNKS: of a file (512 KiB of
+ * indexes), or as many as FOR_EXTENT for each extent: these are as many bytes in the index.
+ */
+enum { PATCH_BITS = 12, MAX_CHUNKS = 65536, FOR_EXTENT = 4 };
 
-/* The least bits with which a chunk has LEN bytes. */
-static uint32_t bits_for(uint64_t len)
+/* The end of the run of extents, each going on in file and tar where the last ended, that
+ * begins at *IDX and is at least of interest up to OFF; *IDX becomes its last extent. */
+static uint64_t run_end(const struct ck_chunks *c, uint32_t *idx, uint64_t off)
 {
-	uint32_t bits = 0;
+	const struct ck_extent *x = &c->extents[*idx];
 
-	while (bits < EROFS_CHUNK_BITS_MAX && (uint64_t)EROFS_BLOCK << bits < len)
+	while (x->file_off + x->len < off && *idx + 1 < c->n_extents &&
+	       x[1].file_off == x->file_off + x->len && x[1].tar_off == x->tar_off + x->len) {
+		x++;
+		++*idx;
+	}
+	return x->file_off + x->len;
+}
+
+/* All places where data begin or end, or'ed: their lowest bit is what all are aligned to. */
+static uint64_t boundaries(const struct ck_chunks *c)
+{
+	uint64_t all = 0;
+
+	for (uint32_t i = 0; i < c->n_extents; i++) {
+		all |= c->extents[i].file_off;
+		uint64_t end = run_end(c, &i, c->size);
+		all |= end < c->size ? end : 0;
+	}
+	return all;
+}
+
+static unsigned choose_bits(const struct ck_chunks *c)
+{
+	uint64_t all = boundaries(c), max = (uint64_t)c->n_extents * FOR_EXTENT;
+	unsigned bits = all ? (unsigned)__builtin_ctzll(all) : EROFS_MAX_CHUNK_BITS;
+
+	if (bits > EROFS_MAX_CHUNK_BITS)
+		bits = EROFS_MAX_CHUNK_BITS;
+	if (bits < EROFS_BLOCK_BITS)
+		bits = PATCH_BITS;
+	if (max < MAX_CHUNKS)
+		max = MAX_CHUNKS;
+	while (bits < EROFS_MAX_CHUNK_BITS && (c->size - 1) >> bits >= max)
 		bits++;
+	/* No larger than the file. */
+	while (bits > EROFS_BLOCK_BITS && (c->size - 1) >> (bits - 1) == 0)
+		bits--;
 	return bits;
 }
 
-static uint64_t count(uint64_t size, uint32_t bits)
+void ck_chunks_begin(struct ck_chunks *c, const struct ck_extent *extents, uint32_t n_extents,
+		     uint64_t size, uint64_t tar_len)
 {
-	uint64_t len = (uint64_t)EROFS_BLOCK << bits;
-
-	return size / len + (size % len != 0);
+	*c = (struct ck_chunks){
+		.extents = extents, .n_extents = n_extents, .size = size, .tar_len = tar_len
+	};
+	c->bits = size ? choose_bits(c) : EROFS_BLOCK_BITS;
 }
 
-/* The most bits with which every extent begins and ends between chunks, and in a block of the
- * tar; UINT32_MAX: there are none. */
-static uint32_t bits_of_extents(const struct ck_extent *x, uint32_t n, uint64_t size)
+uint64_t ck_chunks_count(const struct ck_chunks *c)
 {
-	uint64_t edges = 0, tar = 0;
-	uint32_t bits = 0;
-
-	for (uint32_t i = 0; i < n; i++) {
-		uint64_t end = x[i].file_off + x[i].len;
-		edges |= x[i].file_off | (end < size ? end : 0);
-		tar |= x[i].tar_off - x[i].file_off;
-	}
-	if ((edges | tar) % EROFS_BLOCK)
-		return UINT32_MAX;
-	if (!edges)
-		return bits_for(size);
-	while (bits < EROFS_CHUNK_BITS_MAX && (edges >> (EROFS_BLOCK_BITS + bits)) % 2 == 0)
-		bits++;
-	return bits;
+	return c->size ? ((c->size - 1) >> c->bits) + 1 : 0;
 }
 
-void ck_chunks_plan(struct ck_chunks *out, const struct ck_index *index,
-		    const struct ck_entry *file)
+/* Where the bytes [OFF, OFF + LEN) of the file are. */
+static enum ck_chunk_kind locate(struct ck_chunks *c, uint64_t off, uint64_t len, uint64_t *tar_off)
 {
-	const struct ck_extent *x = index->extents + file->first_extent;
-	uint32_t bits = bits_of_extents(x, file->n_extents, file->size);
+	uint64_t end = off + len, skip;
 
-	if (bits == UINT32_MAX || count(file->size, bits) > CHUNKS_MAX) {
-		bits = bits_for(file->size / CHUNKS_MAX + (file->size % CHUNKS_MAX != 0));
-		if (bits < PATCHED_BITS)
-			bits = PATCHED_BITS;
-	}
-	*out = (struct ck_chunks){ file, x, bits, count(file->size, bits) };
-}
-
-enum ck_chunk_kind ck_chunks_at(const struct ck_chunks *c, uint64_t idx, uint32_t *extent,
-				uint64_t *tar_off)
-{
-	uint64_t from = idx * ck_chunks_len(c), to = from + ck_chunks_len(c);
-	const struct ck_extent *x = c->extents;
-	uint32_t n = c->file->n_extents, i = *extent;
-
-	if (to > c->file->size)
-		to = c->file->size;
-	while (i < n && x[i].file_off + x[i].len <= from)
-		i++;
-	*extent = i;
-	if (i == n || x[i].file_off >= to)
+	while (c->at < c->n_extents && c->extents[c->at].file_off + c->extents[c->at].len <= off)
+		c->at++;
+	if (c->at == c->n_extents || c->extents[c->at].file_off >= end)
 		return CK_CHUNK_HOLE;
-	*tar_off = x[i].tar_off + (from - x[i].file_off);
-	bool whole = x[i].file_off <= from && x[i].file_off + x[i].len >= to;
-	return whole && *tar_off % EROFS_BLOCK == 0 ? CK_CHUNK_TAR : CK_CHUNK_PATCH;
+	const struct ck_extent *x = &c->extents[c->at];
+	if (x->file_off > off)
+		return CK_CHUNK_PATCH;
+	skip = off - x->file_off;
+	if (x->tar_off > c->tar_len || skip > c->tar_len - x->tar_off)
+		return CK_CHUNK_PATCH;
+	*tar_off = x->tar_off + skip;
+	/* The kernel reads whole blocks, also past the file's end: the tar must have them. */
+	bool whole =
+	    *tar_off % EROFS_BLOCK == 0 && ck_round_up(len, EROFS_BLOCK) <= c->tar_len - *tar_off;
+	return whole && run_end(c, &c->at, end) >= end ? CK_CHUNK_TAR : CK_CHUNK_PATCH;
+}
+
+bool ck_chunks_next(struct ck_chunks *c, struct ck_chunk *out)
+{
+	if (c->off >= c->size)
+		return false;
+	uint64_t len = UINT64_C(1) << c->bits, left = c->size - c->off;
+	*out = (struct ck_chunk){ .file_off = c->off, .len = left < len ? left : len };
+	out->kind = locate(c, out->file_off, out->len, &out->tar_off);
+	c->off += out->len;
+	return true;
 }

@@ -3,78 +3,63 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "fs/erofs/format.h"
-
-/* Goes through a directory in the order of names. */
-struct walk {
-	const struct ck_dirent *next, *end;
-	struct ck_dirent dots[2]; /* what is left of "." and ".." */
-	size_t n_dots;
-};
-
-static void begin(struct walk *w, const struct ck_tree *t, ck_ino ino)
+void ck_dirblocks_begin(struct ck_dirblocks *b, const struct ck_tree *t, ck_ino dir)
 {
-	const struct ck_node *n = &t->nodes[ino];
-
-	*w = (struct walk){
-		.next = t->dirents + n->first_child,
-		.end = t->dirents + n->first_child + n->n_children,
-		.dots = { { "..", 2, ino == 1 ? 1 : n->parent }, { ".", 1, ino } },
-		.n_dots = 2,
-	};
+	b->tree = t;
+	b->dir = dir;
+	b->child = 0;
+	b->n_dots = 0;
+	b->n = 0;
+	b->used = 0;
 }
 
+/* Whether the name A comes before B. */
 static bool before(const struct ck_dirent *a, const struct ck_dirent *b)
 {
-	int order = memcmp(a->name, b->name, a->name_len < b->name_len ? a->name_len : b->name_len);
+	size_t n = a->name_len < b->name_len ? a->name_len : b->name_len;
+	int d = memcmp(a->name, b->name, n);
 
-	return order ? order < 0 : a->name_len < b->name_len;
+	return d ? d < 0 : a->name_len < b->name_len;
 }
 
-/* The next one, or false. */
-static bool step(struct walk *w, struct ck_dirent *out)
+/* The entry that comes next, "." and ".." where they belong; false after the last. */
+static bool peek(const struct ck_dirblocks *b, struct ck_dirent *out)
 {
-	const struct ck_dirent *dot = w->n_dots ? &w->dots[w->n_dots - 1] : NULL;
+	const struct ck_node *n = &b->tree->nodes[b->dir];
+	const struct ck_dirent *child =
+	    b->child < n->n_children ? &b->tree->dirents[n->first_child + b->child] : NULL;
+	struct ck_dirent dots = { "..", b->n_dots + 1,
+				  b->n_dots && n->parent ? n->parent : b->dir };
 
-	if (dot && (w->next == w->end || before(dot, w->next))) {
-		*out = *dot;
-		w->n_dots--;
-		return true;
-	}
-	if (w->next == w->end)
+	if (b->n_dots < 2 && (!child || before(&dots, child)))
+		*out = dots;
+	else if (child)
+		*out = *child;
+	else
 		return false;
-	*out = *w->next++;
 	return true;
 }
 
-/* Whether a block that has USED bytes takes one of NAME_LEN more. */
-static bool fits(size_t used, size_t name_len)
+bool ck_dirblocks_next(struct ck_dirblocks *b)
 {
-	return used + EROFS_DIRENT_LEN + name_len <= EROFS_BLOCK;
-}
+	struct ck_dirent *d;
 
-uint64_t ck_dirs_len(const struct ck_tree *t, ck_ino ino)
-{
-	struct ck_dirent d;
-	struct walk w;
-	uint64_t blocks = 0;
-	size_t used = 0;
-
-	for (begin(&w, t, ino); step(&w, &d);) {
-		if (!fits(used, d.name_len)) {
-			blocks++;
-			used = 0;
-		}
-		used += EROFS_DIRENT_LEN + d.name_len;
+	b->n = 0;
+	b->used = 0;
+	while (b->n < EROFS_MAX_DIRENTS && peek(b, d = &b->at[b->n]) &&
+	       EROFS_DIRENT_LEN + d->name_len <= EROFS_BLOCK - b->used) {
+		bool dots = d->name_len <= 2 && memcmp(d->name, "..", d->name_len) == 0;
+		b->used += EROFS_DIRENT_LEN + d->name_len;
+		b->n_dots += dots;
+		b->child += !dots;
+		b->n++;
 	}
-	return blocks * EROFS_BLOCK + used;
+	return b->n > 0;
 }
 
-static uint8_t type_of(const struct ck_tree *t, ck_ino ino)
+static uint8_t type_of(const struct ck_node *n)
 {
-	const struct ck_entry *e = t->nodes[ino].entry;
-
-	switch (e ? e->mode & S_IFMT : S_IFDIR) {
+	switch (n->entry ? n->entry->mode & S_IFMT : S_IFDIR) {
 	case S_IFREG:
 		return 1;
 	case S_IFDIR:
@@ -85,43 +70,38 @@ static uint8_t type_of(const struct ck_tree *t, ck_ino ino)
 		return 4;
 	case S_IFIFO:
 		return 5;
-	case S_IFSOCK:
-		return 6;
+	case S_IFLNK:
+		return 7;
 	default:
-		return 7; /* symlink */
+		return 0;
 	}
 }
 
-/* The N entries of one block. */
-static void write_block(uint8_t *p, const struct ck_tree *t, const struct ck_dirent *d, size_t n,
-			const uint32_t *nids)
+void ck_dirblocks_put(const struct ck_dirblocks *b, uint8_t *p, const uint32_t *nid)
 {
-	size_t name_off = n * EROFS_DIRENT_LEN;
+	uint32_t name_off = b->n * EROFS_DIRENT_LEN;
 
-	for (size_t i = 0; i < n; i++) {
-		uint8_t *at = p + i * EROFS_DIRENT_LEN;
-		ck_put64(at, nids[d[i].ino]);
-		ck_put16(at + DE_NAME_OFF, (uint16_t)name_off);
-		at[DE_TYPE] = type_of(t, d[i].ino);
-		memcpy(p + name_off, d[i].name, d[i].name_len);
-		name_off += d[i].name_len;
+	for (unsigned i = 0; i < b->n; i++) {
+		const struct ck_dirent *d = &b->at[i];
+		uint8_t *to = p + (size_t)i * EROFS_DIRENT_LEN;
+		to = ck_put_le64(to, nid[d->ino]);
+		to = ck_put_le16(to, (uint16_t)name_off);
+		*to = type_of(&b->tree->nodes[d->ino]);
+		memcpy(p + name_off, d->name, d->name_len);
+		name_off += d->name_len;
 	}
 }
 
-void ck_dirs_write(uint8_t *p, const struct ck_tree *t, ck_ino ino, const uint32_t *nids)
+uint64_t ck_dirblocks_len(const struct ck_tree *t, ck_ino dir)
 {
-	struct ck_dirent d, block[EROFS_BLOCK / EROFS_DIRENT_LEN];
-	struct walk w;
-	size_t n = 0, used = 0;
+	struct ck_dirblocks b;
+	uint64_t n = 0;
+	uint32_t last = 0;
 
-	for (begin(&w, t, ino); step(&w, &d);) {
-		if (!fits(used, d.name_len)) {
-			write_block(p, t, block, n, nids);
-			p += EROFS_BLOCK;
-			n = used = 0;
-		}
-		block[n++] = d;
-		used += EROFS_DIRENT_LEN + d.name_len;
+	ck_dirblocks_begin(&b, t, dir);
+	while (ck_dirblocks_next(&b)) {
+		n++;
+		last = b.used;
 	}
-	write_block(p, t, block, n, nids);
+	return (n - 1) * EROFS_BLOCK + last;
 }

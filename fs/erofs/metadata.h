@@ -1,44 +1,60 @@
 /*
- * metadata - a merged tree as an EROFS image that holds no file's data.
+ * metadata - an EROFS image of a merged tree, without the files' bytes: the kernel reads
+ * these from further devices. Device 1 + i is the tar stream of layer i; one more, the
+ * patch device, comes last where a tar cannot be pointed into (a part of a file that is
+ * not aligned to 512 bytes, or partly a hole).
  *
- * Directories, attributes, symlinks stand in it; the chunks of a regular file point into the
- * layers' tar streams, its devices 1 .. n_layers. What chunks cannot say (data that begin in
- * mid-block, a sparse file in too many pieces) is on one more device, the *patches*, put
- * together as it is read. The kernel identifies devices by their order alone.
+ * The kernel tells devices apart by their order alone and checks nothing of them: who
+ * mounts must see to names, order and lengths.
+ * Inode numbers that the kernel shows are places in the image, not those of the tree;
+ * hard links share one as they should. A directory's size is that of its blocks.
  * Threads: read-only once built; any number of readers.
  */
 #ifndef CK_EROFS_METADATA_H
 #define CK_EROFS_METADATA_H
 
+#include <stdbool.h>
+
 #include "fs/tree.h"
 
 struct ck_erofs; /* opaque */
 
+/* The most bytes an image may take, for memory's sake. */
+#define CK_EROFS_MAX_LEN (UINT64_C(256) << 20)
+
 /*
- * INDEX[I] is the index of layer I, TAR_LEN[I] the length of its tar stream. T and INDEX are
- * borrowed and must outlive the result. *OUT is the caller's to close.
- * Errors: -ENOTSUP (EROFS has no form for something; the message says what), -EFBIG (the image
- * would be larger than any tree deserves), -ENOMEM.
+ * Makes the image of T, whose layers INDEX[0..N_LAYERS) are, their tar streams of
+ * TAR_LEN[] bytes each. The same input gives the same bytes. Nothing is borrowed after.
+ * *OUT is the caller's to ck_erofs_close.
+ * Errors, with a message that says what is in the way: -ENOTSUP (EROFS has no form for
+ * something: an attribute's name or length, so many layers), -EFBIG
+ * (the image, a layer or the patch device would be too long), -ENOMEM. After all but the
+ * last, the tree can still be served in another way.
  */
 CK_MUST_CHECK int ck_erofs_build(struct ck_erofs **out, const struct ck_tree *t,
 				 const struct ck_index *const *index, const uint64_t *tar_len,
 				 size_t n_layers, struct ck_err *err);
-void ck_erofs_close(struct ck_erofs *x); /* NULL is allowed */
+void ck_erofs_close(struct ck_erofs *e); /* NULL is allowed */
 
-static inline void ck_erofs_closep(struct ck_erofs **x)
+static inline void ck_erofs_closep(struct ck_erofs **e)
 {
-	ck_erofs_close(*x);
+	ck_erofs_close(*e);
 }
 
-/* The image; lives as long as X. */
-const void *ck_erofs_bytes(const struct ck_erofs *x, size_t *nbytes);
+/* The image, a multiple of 512 bytes; borrowed until the close. */
+const void *ck_erofs_bytes(const struct ck_erofs *e, size_t *nbytes);
 
-/* Of the device of patches, which comes behind the layers'; 0: there is none. */
-uint64_t ck_erofs_patches_len(const struct ck_erofs *x);
+/* How long the patch device must be, a multiple of 512; 0: there is none. */
+uint64_t ck_erofs_patch_len(const struct ck_erofs *e);
 
-/* Which file's bytes are at OFF of the patches: the node's number, where in the file, and how
- * many from there lie together. False: none, zeros fill up the block. *LEN is at least 1. */
-bool ck_erofs_patch_at(const struct ck_erofs *x, uint64_t off, ck_ino *ino, uint64_t *file_off,
-		       uint64_t *len);
+/* What stands at one place of the patch device. */
+struct ck_erofs_patch {
+	ck_ino ino;	   /* the file whose bytes they are; 0: zeros */
+	uint64_t file_off; /* the first one's place in the file */
+	uint64_t nbytes;   /* how many follow each other there, holes of the file included */
+};
+
+/* What stands at OFF of the patch device; false at or past its end. */
+bool ck_erofs_patch_find(const struct ck_erofs *e, uint64_t off, struct ck_erofs_patch *out);
 
 #endif

@@ -1,77 +1,96 @@
 #include "fs/erofs/xattrs.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <string.h>
 
 #include "fs/erofs/format.h"
 
-/* A name is kept as the number of its prefix and the rest. The ACLs' values are the system
- * calls' own form in both worlds. */
-static const struct {
+enum { MAX_VALUE = UINT16_MAX, MAX_NAME = UINT8_MAX };
+
+/* EROFS writes a number for what a name begins with. */
+struct prefix {
 	const char *text;
 	uint8_t number;
-} prefixes[] = {
-	{ "user.", 1 },
-	{ "system.posix_acl_access", 2 },
-	{ "system.posix_acl_default", 3 },
-	{ "trusted.", 4 },
-	{ "security.", 6 },
+	bool whole; /* the whole name, not a beginning */
 };
-enum { N_PREFIXES = sizeof prefixes / sizeof prefixes[0] };
 
-/* The prefix of NAME, and how long it is; N_PREFIXES: none that is known. */
-static size_t prefix_of(const char *name, size_t *len)
+static const struct prefix prefixes[] = {
+	{ "user.", 1, false },
+	{ "system.posix_acl_access", 2, true },
+	{ "system.posix_acl_default", 3, true },
+	{ "trusted.", 4, false },
+	{ "security.", 6, false },
+};
+
+/* The prefix of NAME and the rest of it, or NULL where the kernel would know none. */
+static const struct prefix *split(const char *name, const char **rest)
 {
-	size_t i = 0;
-
-	for (; i < N_PREFIXES; i++) {
-		*len = strlen(prefixes[i].text);
-		if (strncmp(name, prefixes[i].text, *len) == 0)
-			break;
+	for (size_t i = 0; i < sizeof prefixes / sizeof *prefixes; i++) {
+		const struct prefix *p = &prefixes[i];
+		size_t n = strlen(p->text);
+		if (strncmp(name, p->text, n) == 0 && (name[n] == 0) == p->whole) {
+			*rest = name + n;
+			return p;
+		}
 	}
-	return i;
+	return NULL;
 }
 
-int ck_xattrs_len(size_t *out, const struct ck_index *index, const struct ck_entry *e,
-		  struct ck_err *err)
+static int entry_len(uint64_t *out, const struct ck_index *x, const struct ck_xattr *a,
+		     struct ck_err *err)
 {
-	size_t len = 0, prefix;
+	const char *name = ck_index_bytes(x, a->name), *rest;
 
-	for (uint32_t i = 0; e && i < e->n_xattrs; i++) {
-		const struct ck_xattr *a = &index->xattrs[e->first_xattr + i];
-		if (prefix_of(ck_index_bytes(index, a->name), &prefix) == N_PREFIXES)
-			return ck_fail(err, -ENOTSUP, "EROFS has no form for the attribute %.80s",
-				       ck_index_bytes(index, a->name));
-		if (a->name.len - prefix > UINT8_MAX || a->value.len > UINT16_MAX)
-			return ck_fail(err, -ENOTSUP, "the attribute %.80s is too long for EROFS",
-				       ck_index_bytes(index, a->name));
-		len += ck_round_up(EROFS_XATTR_LEN + a->name.len - prefix + a->value.len, 4);
-	}
-	*out = len ? EROFS_XATTRS_HEADER + len : 0;
-	if (*out / 4 > UINT16_MAX)
-		return ck_fail(err, -ENOTSUP, "its attributes are too long for EROFS");
+	if (!split(name, &rest))
+		return ck_fail(err, -ENOTSUP, "EROFS does not know attributes such as %s", name);
+	if (strlen(rest) > MAX_NAME)
+		return ck_fail(err, -ENOTSUP, "the name of an attribute is of %zu bytes",
+			       strlen(name));
+	if (a->value.len > MAX_VALUE)
+		return ck_fail(err, -ENOTSUP,
+			       "attribute %s is of %" PRIu32 " bytes; EROFS takes %d", name,
+			       a->value.len, MAX_VALUE);
+	*out = ck_round_up(EROFS_XATTR_ENTRY_LEN + strlen(rest) + a->value.len, 4);
 	return 0;
 }
 
-void ck_xattrs_write(uint8_t *p, const struct ck_index *index, const struct ck_entry *e)
+int ck_erofs_xattrs_len(uint32_t *out, const struct ck_index *x, const struct ck_entry *e,
+			struct ck_err *err)
 {
-	size_t prefix;
+	uint64_t all = 0, len = 0;
 
-	p += EROFS_XATTRS_HEADER; /* zeros: nothing is shared, no filter */
+	*out = 0;
 	for (uint32_t i = 0; i < e->n_xattrs; i++) {
-		const struct ck_xattr *a = &index->xattrs[e->first_xattr + i];
-		const char *name = ck_index_bytes(index, a->name);
-		size_t which = prefix_of(name, &prefix), rest = a->name.len - prefix;
-		p[0] = (uint8_t)rest;
-		p[1] = prefixes[which].number;
-		ck_put16(p + 2, (uint16_t)a->value.len);
-		memcpy(p + EROFS_XATTR_LEN, name + prefix, rest);
-		memcpy(p + EROFS_XATTR_LEN + rest, ck_index_bytes(index, a->value), a->value.len);
-		p += ck_round_up(EROFS_XATTR_LEN + rest + a->value.len, 4);
+		int rc = entry_len(&len, x, &x->xattrs[e->first_xattr + i], err);
+		if (rc < 0)
+			return rc;
+		all += len;
 	}
+	if (all / 4 > EROFS_XATTR_MAX_WORDS)
+		return ck_fail(err, -ENOTSUP,
+			       "its attributes are of %" PRIu64 " bytes; EROFS takes %d", all,
+			       EROFS_XATTR_MAX_WORDS * 4);
+	if (all)
+		*out = (uint32_t)(EROFS_XATTR_HEAD_LEN + all);
+	return 0;
 }
 
-uint16_t ck_xattrs_count(size_t len)
+void ck_erofs_xattrs_put(uint8_t *p, const struct ck_index *x, const struct ck_entry *e)
 {
-	return len ? (uint16_t)((len - EROFS_XATTRS_HEADER) / 4 + 1) : 0;
+	const char *rest;
+
+	/* The head is a filter that is not used and a count of shared attributes: zeros. */
+	p += EROFS_XATTR_HEAD_LEN;
+	for (uint32_t i = 0; i < e->n_xattrs; i++) {
+		const struct ck_xattr *a = &x->xattrs[e->first_xattr + i];
+		const struct prefix *prefix = split(ck_index_bytes(x, a->name), &rest);
+		size_t len = strlen(rest);
+		p[0] = (uint8_t)len;
+		p[1] = prefix->number;
+		ck_put_le16(p + 2, (uint16_t)a->value.len);
+		memcpy(p + EROFS_XATTR_ENTRY_LEN, rest, len);
+		memcpy(p + EROFS_XATTR_ENTRY_LEN + len, ck_index_bytes(x, a->value), a->value.len);
+		p += ck_round_up(EROFS_XATTR_ENTRY_LEN + len + a->value.len, 4);
+	}
 }

@@ -1,21 +1,20 @@
-/* xattrs - a node's extended attributes as they stand behind its inode. Private to fs/erofs. */
+/*
+ * xattrs - extended attributes as they stand behind an inode.
+ * Access control lists are the same bytes there as the system calls carry.
+ */
 #ifndef CK_EROFS_XATTRS_H
 #define CK_EROFS_XATTRS_H
 
+#include <stdint.h>
+
 #include "tar/index/index.h"
 
-/*
- * Bytes of the attributes of E (NULL: none) in INDEX; 0 without any.
- * Errors: -ENOTSUP for a name or a size that EROFS has no form for, with a message that the
- * caller completes with the file's path.
- */
-CK_MUST_CHECK int ck_xattrs_len(size_t *out, const struct ck_index *index, const struct ck_entry *e,
-				struct ck_err *err);
+/* How many bytes those of E take, a multiple of 4; 0 for none.
+ * Errors: -ENOTSUP (a name or a length that EROFS has no form for). */
+CK_MUST_CHECK int ck_erofs_xattrs_len(uint32_t *out, const struct ck_index *x,
+				      const struct ck_entry *e, struct ck_err *err);
 
-/* Writes them to P, which has that many bytes, all zero. */
-void ck_xattrs_write(uint8_t *p, const struct ck_index *index, const struct ck_entry *e);
-
-/* What the inode says of LEN bytes of attributes. */
-uint16_t ck_xattrs_count(size_t len);
+/* Writes them to P, zeros before, with room for as many. */
+void ck_erofs_xattrs_put(uint8_t *p, const struct ck_index *x, const struct ck_entry *e);
 
 #endif

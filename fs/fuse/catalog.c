@@ -8,7 +8,7 @@
 enum { ID_TOP = 1, ID_MANIFEST, ID_CONFIG, ID_FIRST_LAYER };
 enum { TOP_DOCS = 2 }; /* what the top directory lists before the layers' pairs */
 /* Of the devices view. */
-enum { ID_META = 2, ID_PATCHES, ID_FIRST_TAR };
+enum { ID_META = 2, ID_PATCH, ID_FIRST_TAR };
 
 static const char *const doc_name[TOP_DOCS] = { "manifest.json", "config.json" };
 
@@ -146,9 +146,9 @@ static bool device_item(const struct ck_catalog *c, uint64_t id, struct ck_item 
 		const void *meta = ck_erofs_bytes(c->erofs, &nbytes);
 		return doc_item(meta, nbytes, out);
 	}
-	if (id == ID_PATCHES) {
-		out->kind = CK_ITEM_PATCHES;
-		out->len = ck_erofs_patches_len(c->erofs);
+	if (id == ID_PATCH) {
+		out->kind = CK_ITEM_PATCH;
+		out->len = ck_erofs_patch_len(c->erofs);
 		return true;
 	}
 	return id - ID_FIRST_TAR < c->n_layers && tar_item(c, (uint32_t)(id - ID_FIRST_TAR), out);
@@ -229,9 +229,9 @@ static uint64_t device_child(const struct ck_catalog *c, uint64_t idx, char name
 		snprintf(name, CK_NAME_CAP, CK_DEVICES_TAR, (uint32_t)idx - 1);
 		return ID_FIRST_TAR + idx - 1;
 	}
-	if (idx > c->n_layers + 1 || ck_erofs_patches_len(c->erofs) == 0)
+	if (idx > c->n_layers + 1 || ck_erofs_patch_len(c->erofs) == 0)
 		return 0;
-	return snprintf(name, CK_NAME_CAP, CK_DEVICES_PATCHES), ID_PATCHES;
+	return snprintf(name, CK_NAME_CAP, CK_DEVICES_PATCH), ID_PATCH;
 }
 
 /* The number of NAME in the top directory of the devices view, or 0. */
@@ -315,20 +315,20 @@ uint64_t ck_catalog_parent(const struct ck_catalog *c, const struct ck_item *dir
 	return dir->id - dir->ino + dir->tree->nodes[dir->ino].parent;
 }
 
-static int read_patches(const struct ck_catalog *c, uint8_t *to, size_t nbytes, uint64_t off,
-			struct ck_err *err)
+static int read_patch(const struct ck_catalog *c, uint8_t *to, size_t nbytes, uint64_t off,
+		      struct ck_err *err)
 {
 	const struct ck_tree *t = c->stack->tree;
-	uint64_t file_off, len;
-	ck_ino ino;
+	struct ck_erofs_patch at;
 	int rc = 0;
 
 	for (size_t n; rc == 0 && nbytes; to += n, off += n, nbytes -= n) {
-		bool some = ck_erofs_patch_at(c->erofs, off, &ino, &file_off, &len);
-		n = len < nbytes ? (size_t)len : nbytes;
-		if (some)
-			rc = ck_stack_read(c->stack, t->nodes[ino].layer, t->nodes[ino].entry, to,
-					   n, file_off, err);
+		if (!ck_erofs_patch_find(c->erofs, off, &at))
+			return ck_fail(err, -EINVAL, "a read behind the end of EROFS's patches");
+		n = at.nbytes < nbytes ? (size_t)at.nbytes : nbytes;
+		if (at.ino)
+			rc = ck_stack_read(c->stack, t->nodes[at.ino].layer, t->nodes[at.ino].entry,
+					   to, n, at.file_off, err);
 		else
 			memset(to, 0, n);
 	}
@@ -340,8 +340,8 @@ int ck_catalog_read(const struct ck_catalog *c, const struct ck_item *item, void
 {
 	if (item->kind == CK_ITEM_DOC)
 		memcpy(buf, (const char *)item->doc + off, nbytes);
-	else if (item->kind == CK_ITEM_PATCHES)
-		return read_patches(c, buf, nbytes, off, err);
+	else if (item->kind == CK_ITEM_PATCH)
+		return read_patch(c, buf, nbytes, off, err);
 	else if (item->kind == CK_ITEM_TAR)
 		return ck_layer_pread(c->stack->layers[item->layer], buf, nbytes, off, err);
 	else
@@ -356,7 +356,7 @@ void ck_catalog_path(const struct ck_catalog *c, const struct ck_item *item, cha
 
 	if (item->kind == CK_ITEM_TAR)
 		snprintf(out, cap, "/%" PRIu32 ".tar", item->layer);
-	else if (item->kind == CK_ITEM_PATCHES || c->view == CK_VIEW_DEVICES)
+	else if (item->kind == CK_ITEM_PATCH || c->view == CK_VIEW_DEVICES)
 		snprintf(out, cap, "/");
 	else if (item->kind == CK_ITEM_DOC)
 		snprintf(out, cap, "/%s", doc_name[item->id - ID_MANIFEST]);

@@ -5,7 +5,7 @@
  * the two documents, then for each layer a range: its tar stream, and the nodes of its
  * own tree. Nothing is kept per node, and nothing changes, so numbers stay good for
  * ever and need no counting.
- * Devices view: the top directory, EROFS's metadata and patches, and the tar streams.
+ * Devices view: the top directory, EROFS's metadata, the tar streams, and the patch device.
  * Threads: read-only once open; any number of readers.
  */
 #ifndef CK_CATALOG_H
@@ -14,7 +14,7 @@
 #include "fs/erofs/metadata.h"
 #include "fs/fuse/mount.h"
 
-enum ck_item_kind { CK_ITEM_NODE, CK_ITEM_TAR, CK_ITEM_DOC, CK_ITEM_PATCHES, CK_ITEM_TOP };
+enum ck_item_kind { CK_ITEM_NODE, CK_ITEM_TAR, CK_ITEM_DOC, CK_ITEM_PATCH, CK_ITEM_TOP };
 
 struct ck_item {
 	enum ck_item_kind kind;
@@ -23,13 +23,13 @@ struct ck_item {
 	const struct ck_tree *tree; /* node */
 	ck_ino ino;		    /* node: its number in TREE */
 	const void *doc;	    /* document: its bytes, borrowed */
-	uint64_t len;		    /* document, tar or patches: bytes */
+	uint64_t len;		    /* document, tar or patch device: bytes */
 };
 
 /* What the top directory of the devices view holds. */
-#define CK_DEVICES_META	   "meta.erofs"
-#define CK_DEVICES_TAR	   "%" PRIu32 ".tar"
-#define CK_DEVICES_PATCHES "patches"
+#define CK_DEVICES_META	 "meta.erofs"
+#define CK_DEVICES_TAR	 "%" PRIu32 ".tar"
+#define CK_DEVICES_PATCH "patch"
 
 struct ck_catalog {
 	struct ck_stack *stack; /* borrowed */
@@ -74,7 +74,7 @@ const struct ck_entry *ck_item_entry(const struct ck_item *item);
 /* The index that a node's entry belongs to. */
 const struct ck_index *ck_catalog_index(const struct ck_catalog *c, const struct ck_item *item);
 
-/* Bytes of a regular file, tar, document or patches; 0 for anything else. */
+/* Bytes of a regular file, tar, document or patch device; 0 for anything else. */
 uint64_t ck_item_len(const struct ck_item *item);
 
 /* Reads exactly NBYTES at OFF, which must lie within ck_item_len.

@@ -21,7 +21,7 @@ static char **device_paths(const struct ck_catalog *c, const char *dir, size_t *
 {
 	size_t cap = strlen(dir) + 32;
 
-	*n = c->n_layers + (ck_erofs_patches_len(c->erofs) > 0);
+	*n = c->n_layers + (ck_erofs_patch_len(c->erofs) > 0);
 	char **paths = calloc(*n + 1, sizeof *paths + cap);
 	char *text = paths ? (char *)(paths + *n + 1) : NULL;
 	for (size_t i = 0; paths && i <= *n; i++, text += cap) {
@@ -31,7 +31,7 @@ static char **device_paths(const struct ck_catalog *c, const char *dir, size_t *
 		else if (i <= c->n_layers)
 			snprintf(text, cap, "%s/" CK_DEVICES_TAR, dir, (uint32_t)i - 1);
 		else
-			snprintf(text, cap, "%s/" CK_DEVICES_PATCHES, dir);
+			snprintf(text, cap, "%s/" CK_DEVICES_PATCH, dir);
 	}
 	return paths;
 }

@@ -105,7 +105,7 @@ printf 'file a data=hello x.SCHILY.xattr.btrfs.compression=zstd\nend\n' | "$E2E/
 layout_add "$WORK/strange" "$WORK/strange.tar" gzip
 layout_finish "$WORK/strange" latest
 sealed "$WORK/strange"
-fails_with 'a: EROFS has no form for the attribute btrfs.compression|/a: EROFS' "--mode erofs says what it cannot show" \
+fails_with '/a .*EROFS.*btrfs.compression' "--mode erofs says what it cannot show" \
 	"$CLOAKFS" mount --mode erofs --key "$WORK/key.pem" --cache-dir none "oci:$WORK/strange.sealed:latest" "$MNT"
 is "" "$(types)" "and leaves nothing mounted"
 up "$WORK/strange.sealed" --mode auto

@@ -1,176 +1,506 @@
-/* What EROFS's chunks can say of a file, what becomes a patch, and what EROFS has no form for. */
-#include <errno.h>
-#include <sys/stat.h>
+/*
+ * erofs: how files are cut into chunks, what goes to the patch device, and what cannot be
+ * expressed. What the kernel makes of it: test_erofs_mount.c.
+ */
+#include <inttypes.h>
 
 #include "fs/erofs/chunks.h"
-#include "fs/erofs/metadata.h"
-#include "tests/unit/lib/unit.h"
+#include "fs/erofs/format.h"
+#include "tests/unit/test_erofs_world.h"
 
-enum { KIB = 1024, MAX_EXTENTS = 4 };
+#define KIB (UINT64_C(1) << 10)
+#define MIB (UINT64_C(1) << 20)
+#define TIB (UINT64_C(1) << 40)
+#define EIB (UINT64_C(1) << 60)
 
-/* H: a hole, T: of the tar, P: a patch. */
-static const struct row {
-	const char *what;
+enum { MAX_X = 4 };
+
+struct cut {
+	const char *why;
 	uint64_t size;
-	struct ck_extent x[MAX_EXTENTS];
-	uint32_t n;
-	uint64_t chunk_len;
-	const char *kinds;
-} rows[] = {
-	{ "empty", 0, { { 0 } }, 0, 512, "" },
-	{ "of one block", 512, { { 0, 1024, 512 } }, 1, 512, "T" },
-	{ "in one chunk", 5000000, { { 0, 512, 5000000 } }, 1, 8192 * KIB, "T" },
-	{ "all hole", 100000, { { 0 } }, 0, 128 * KIB, "H" },
-	{ "a hole in front", 8192, { { 4096, 512, 4096 } }, 1, 4096, "HT" },
-	{ "a hole behind", 3 * 4096, { { 0, 512, 4096 } }, 1, 4096, "THH" },
-	{ "an end in mid-block", 4100, { { 0, 512, 4096 }, { 4096, 9216, 4 } }, 2, 4096, "TT" },
-	{ "from mid-block", 9000, { { 700, 512, 100 } }, 1, 4096, "PHH" },
-	{ "in mid-block of the tar", 5000, { { 0, 700, 5000 } }, 1, 4096, "PP" },
-	{ "two in a chunk", 4096, { { 0, 512, 5 }, { 700, 1024, 5 } }, 2, 4096, "P" },
+	struct ck_extent x[MAX_X];
+	uint32_t n_x;
+	uint64_t tar_len;
+	unsigned bits;
+	uint64_t holes, direct, patches; /* how many chunks of each */
 };
 
-static void test_chunks(void **state)
-{
-	(void)state;
-	for (size_t i = 0; i < N_OF(rows); i++) {
-		const struct row *r = &rows[i];
-		const struct ck_entry e = { .size = r->size, .mode = S_IFREG, .n_extents = r->n };
-		const struct ck_index index = { .extents = r->x, .n_extents = r->n };
-		struct ck_chunks c;
-		uint32_t extent = 0;
-		char kinds[16] = "";
-		ck_chunks_plan(&c, &index, &e);
-		assert_true(c.n < sizeof kinds);
-		for (uint64_t k = 0; k < c.n; k++) {
-			uint64_t off = 0;
-			enum ck_chunk_kind kind = ck_chunks_at(&c, k, &extent, &off);
-			kinds[k] = "HTP"[kind];
-			if (kind == CK_CHUNK_TAR)
-				assert_int_equal(off % 512, 0);
-		}
-		if (ck_chunks_len(&c) != r->chunk_len || strcmp(kinds, r->kinds) != 0)
-			fail_msg("%s: chunks of %llu: %s", r->what,
-				 (unsigned long long)ck_chunks_len(&c), kinds);
-	}
-}
+static const struct cut cuts[] = {
+	{ "no bytes", 0, { { 0 } }, 0, 1024, 9, 0, 0, 0 },
+	{ "one byte is a block", 1, { { 0, 512, 1 } }, 1, 1024, 9, 0, 1, 0 },
+	{ "one chunk, larger than the file", 5000, { { 0, 512, 5000 } }, 1, 8192, 13, 0, 1, 0 },
+	{ "and just as large", 4096, { { 0, 512, 4096 } }, 1, 8192, 12, 0, 1, 0 },
+	{ "and a byte larger", 4097, { { 0, 512, 4097 } }, 1, 8192, 13, 0, 1, 0 },
+	{ "the largest chunk", TIB, { { 0, 512, TIB } }, 1, 2 * TIB, 40, 0, 1, 0 },
+	{ "two of the largest", TIB + 1, { { 0, 512, TIB + 1 } }, 1, 2 * TIB, 40, 0, 2, 0 },
+	{ "nothing but a hole", 5000, { { 0 } }, 0, 1024, 13, 1, 0, 0 },
+	{ "holes are as large", 3 * TIB, { { 0 } }, 0, 1024, 40, 3, 0, 0 },
+	{ "hole, data: by what both are aligned to",
+	  64 * KIB,
+	  { { 48 * KIB, 512, 16 * KIB } },
+	  1,
+	  MIB,
+	  14,
+	  3,
+	  1,
+	  0 },
+	{ "data, hole, data to an odd end",
+	  20 * KIB + 7,
+	  { { 0, 512, 4 * KIB }, { 16 * KIB, 4608, 4 * KIB + 7 } },
+	  2,
+	  MIB,
+	  12,
+	  3,
+	  3,
+	  0 },
+	{ "extents that go on in file and tar are one",
+	  9000,
+	  { { 0, 512, 1000 }, { 1000, 1512, 8000 } },
+	  2,
+	  MIB,
+	  14,
+	  0,
+	  1,
+	  0 },
+	{ "down to the last byte",
+	  1024,
+	  { { 0, 512, 1023 }, { 1023, 1535, 1 } },
+	  2,
+	  MIB,
+	  10,
+	  0,
+	  1,
+	  0 },
+	{ "they go on in the file alone",
+	  9000,
+	  { { 0, 512, 1024 }, { 1024, 4096, 7976 } },
+	  2,
+	  MIB,
+	  10,
+	  0,
+	  9,
+	  0 },
+	{ "and at no block of the tar",
+	  9000,
+	  { { 0, 512, 1000 }, { 1000, 2048, 8000 } },
+	  2,
+	  MIB,
+	  12,
+	  0,
+	  0,
+	  3 },
+	{ "odd end of data inside the file", 16 * KIB, { { 0, 512, 5000 } }, 1, MIB, 12, 2, 1, 1 },
+	{ "odd beginning", 16 * KIB, { { 5000, 512, 16 * KIB - 5000 } }, 1, MIB, 12, 1, 0, 3 },
+	{ "blocks of 512 where that is enough",
+	  4 * KIB,
+	  { { 512, 512, 512 } },
+	  1,
+	  MIB,
+	  9,
+	  7,
+	  1,
+	  0 },
+	{ "not at a block of the tar", 4 * KIB, { { 0, 513, 4 * KIB } }, 1, MIB, 12, 0, 0, 1 },
+	{ "a tar that ends within the last block", 600, { { 0, 512, 600 } }, 1, 1200, 10, 0, 0, 1 },
+	{ "a tar that ends after it", 600, { { 0, 512, 600 } }, 1, 1536, 10, 0, 1, 0 },
+	{ "as many chunks as there may be",
+	  512 * 65536,
+	  { { 512, 512, 512 } },
+	  1,
+	  MIB,
+	  9,
+	  65535,
+	  1,
+	  0 },
+	{ "one more: larger chunks, and a patch",
+	  512 * 65536 + 1,
+	  { { 512, 512, 512 } },
+	  1,
+	  MIB,
+	  10,
+	  32768,
+	  0,
+	  1 },
+	{ "a page within a tebibyte",
+	  TIB,
+	  { { TIB / 2 + 4096, 512, 4096 } },
+	  1,
+	  MIB,
+	  24,
+	  65535,
+	  0,
+	  1 },
+	{ "the largest file", INT64_MAX, { { 4096, 512, 4096 } }, 1, MIB, 40, 8 * MIB - 1, 0, 1 },
+};
 
-/* A tebibyte with data all over it is not divided as finely as they lie. */
-static void test_bounded(void **state)
+static void check_cut(const struct cut *t)
 {
-	static struct ck_extent x[1000];
-	const struct ck_entry e = { .size = (uint64_t)1 << 40, .mode = S_IFREG, .n_extents = 1000 };
-	const struct ck_index index = { .extents = x, .n_extents = 1000 };
 	struct ck_chunks c;
-	uint32_t extent = 0;
-	size_t n_patches = 0;
-	(void)state;
-	for (uint64_t i = 0; i < 1000; i++)
-		x[i] = (struct ck_extent){ i << 30 | 512, 512 * (i + 1), 512 };
-	ck_chunks_plan(&c, &index, &e);
-	assert_int_equal(c.n, 1 << 16);
-	for (uint64_t k = 0, off; k < c.n; k++)
-		n_patches += ck_chunks_at(&c, k, &extent, &off) == CK_CHUNK_PATCH;
-	assert_int_equal(n_patches, 1000);
+	struct ck_chunk k;
+	uint64_t n[3] = { 0 }, off = 0;
+
+	ck_chunks_begin(&c, t->x, t->n_x, t->size, t->tar_len);
+	assert_int_equal(c.bits, t->bits);
+	while (ck_chunks_next(&c, &k)) {
+		assert_int_equal(k.file_off, off);
+		assert_true(k.len > 0 && k.len <= UINT64_C(1) << c.bits);
+		off += k.len;
+		n[k.kind]++;
+		if (k.kind == CK_CHUNK_TAR) {
+			assert_int_equal(k.tar_off % 512, 0);
+			assert_int_equal(k.tar_off - t->x[0].tar_off,
+					 k.file_off >= t->x[t->n_x - 1].file_off && t->n_x > 1
+					     ? t->x[1].tar_off - t->x[0].tar_off + k.file_off -
+						   t->x[1].file_off
+					     : k.file_off - t->x[0].file_off);
+		}
+	}
+	assert_int_equal(off, t->size);
+	assert_int_equal(n[CK_CHUNK_HOLE], t->holes);
+	assert_int_equal(n[CK_CHUNK_TAR], t->direct);
+	assert_int_equal(n[CK_CHUNK_PATCH], t->patches);
+	assert_int_equal(n[0] + n[1] + n[2], ck_chunks_count(&c));
 }
 
-/* A tree of the root and one file in it. */
-struct stand {
-	struct ck_index index;
-	struct ck_entry file;
-	struct ck_node nodes[3];
-	struct ck_dirent dirent;
-	struct ck_tree t;
+static void test_cuts(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < N_OF(cuts); i++) {
+		print_message("# %s\n", cuts[i].why);
+		check_cut(&cuts[i]);
+	}
+}
+
+/* A file with more extents than MAX_CHUNKS may have as many chunks as that takes. */
+static void test_many_extents(void **state)
+{
+	enum { N = 100000 };
+	struct ck_extent *x = calloc(N, sizeof *x);
+	struct ck_chunks c;
+	struct ck_chunk k;
+
+	(void)state;
+	for (uint64_t i = 0; i < N; i++)
+		x[i] = (struct ck_extent){ i * 8192, 512 + i * 4096, 4096 };
+	ck_chunks_begin(&c, x, N, (uint64_t)N * 8192, TIB);
+	assert_int_equal(ck_chunks_count(&c), 2 * N);
+	for (uint64_t i = 0; ck_chunks_next(&c, &k); i++) {
+		assert_int_equal(k.kind, i % 2 ? CK_CHUNK_HOLE : CK_CHUNK_TAR);
+		if (i % 2 == 0)
+			assert_int_equal(k.tar_off, 512 + i / 2 * 4096);
+	}
+	free(x);
+}
+
+/* Where the byte at OFF of the file is in the tar; UINT64_MAX: in a hole. */
+static uint64_t byte_at(const struct ck_extent *x, size_t n, uint64_t off)
+{
+	for (size_t i = 0; i < n; i++)
+		if (off >= x[i].file_off && off - x[i].file_off < x[i].len)
+			return x[i].tar_off + (off - x[i].file_off);
+	return UINT64_MAX;
+}
+
+static size_t random_extents(struct ck_extent *x, size_t max, uint64_t size, uint64_t *seed)
+{
+	uint64_t unit = (uint64_t[]){ 1, 100, 512, 512, 1024, 4096 }[mk_random(seed) % 6];
+	uint64_t at = 0, tar = 512 * (mk_random(seed) % 4);
+	size_t n = 0;
+
+	while (n < max) {
+		at += mk_random(seed) % 3 * unit * (mk_random(seed) % 9);
+		uint64_t len = mk_random(seed) % 20 * unit;
+		if (at >= size)
+			break;
+		x[n++] = (struct ck_extent){ at, tar, len < size - at ? len : size - at };
+		at += x[n - 1].len;
+		tar += x[n - 1].len + (mk_random(seed) % 4 == 0 ? 512 : 0);
+	}
+	return n;
+}
+
+/* Holes have no data, and what is in the tar is there byte by byte. */
+static void test_random_cuts(void **state)
+{
+	enum { RUNS = 3000, MAX = 12 };
+	size_t n_of[3] = { 0 };
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= RUNS; seed++) {
+		uint64_t s = seed, size = 1 + mk_random(&s) % 60000;
+		struct ck_extent x[MAX];
+		size_t n = random_extents(x, MAX, size, &s);
+		struct ck_chunks c;
+		struct ck_chunk k;
+		ck_chunks_begin(&c, x, (uint32_t)n, size, MIB);
+		while (ck_chunks_next(&c, &k)) {
+			n_of[k.kind]++;
+			for (uint64_t i = 0; k.kind != CK_CHUNK_PATCH && i < k.len; i++)
+				if (byte_at(x, n, k.file_off + i) !=
+				    (k.kind == CK_CHUNK_TAR ? k.tar_off + i : UINT64_MAX))
+					fail_msg("seed %" PRIu64 ": byte %" PRIu64, seed,
+						 k.file_off + i);
+		}
+	}
+	print_message("# %zu holes, %zu in the tar, %zu patches\n", n_of[0], n_of[1], n_of[2]);
+	assert_true(n_of[0] > 1000 && n_of[1] > 1000 && n_of[2] > 1000);
+}
+
+/* One layer with one entry, made by hand. */
+struct odd {
+	struct ck_entry e;
+	const char *xattr;
+	size_t xattr_len, n_xattrs;
+	struct ck_extent x[2];
+	size_t n_x;
+	uint64_t tar_len;
 };
 
-static void make(struct stand *s, const char *heap, const struct ck_extent *x, uint32_t n_x,
-		 uint64_t size)
+static void add_odd(struct world *w, const struct odd *o)
 {
-	*s = (struct stand){ .index = { .heap = heap, .extents = x, .n_extents = n_x },
-			     .file = { .size = size, .mode = S_IFREG | 0644, .n_extents = n_x },
-			     .dirent = { "file", 4, 2 } };
-	s->nodes[1] = (struct ck_node){ .nlink = 2, .parent = 1, .n_children = 1 };
-	s->nodes[2] = (struct ck_node){ .entry = &s->file, .nlink = 1, .parent = 1 };
-	s->t = (struct ck_tree){
-		.nodes = s->nodes, .n_nodes = 2, .dirents = &s->dirent, .n_dirents = 1
-	};
+	static const char value[1 << 16];
+	struct ck_index_builder *b = NULL;
+	struct ck_err err = { 0 };
+	struct ck_entry e = o->e;
+
+	assert_works(ck_index_builder_new(&b, &err), &err);
+	assert_works(ck_index_add_path(b, "some/name", &e.path, &err), &err);
+	if (!e.mode)
+		e.mode = S_IFREG | 0644;
+	for (size_t i = 0; i < o->n_x; i++)
+		assert_works(ck_index_add_extent(b, &o->x[i], &err), &err);
+	for (size_t i = 0; o->xattr && i < (o->n_xattrs ? o->n_xattrs : 1); i++)
+		assert_works(ck_index_add_xattr(b, o->xattr, value, o->xattr_len, &err), &err);
+	assert_works(ck_index_add_entry(b, &e, &err), &err);
+	ck_index_finish(b, &w->x[w->n]);
+	ck_index_builder_free(b);
+	w->tar_len[w->n++] = o->tar_len ? o->tar_len : 10240;
 }
 
-static int build(struct ck_erofs **out, const struct stand *s, uint64_t tar_len, size_t n_layers,
-		 struct ck_err *err)
-{
-	const struct ck_index **index = calloc(n_layers, sizeof *index);
-	uint64_t *len = calloc(n_layers, sizeof *len);
+struct limit {
+	const char *why;
+	struct odd odd;
+	int code;
+	const char *says;
+};
 
-	assert_true(index && len);
-	for (size_t i = 0; i < n_layers; i++) {
-		index[i] = &s->index;
-		len[i] = tar_len;
+#define DEVICE(major, minor)                                                                       \
+	{                                                                                          \
+		.e = {.mode = S_IFCHR | 0600, .rdev_major = (major), .rdev_minor = (minor) }       \
 	}
-	int rc = ck_erofs_build(out, &s->t, index, len, n_layers, err);
-	free(index);
-	free(len);
-	return rc;
+#define NAME_255                                                                                   \
+	"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"    \
+	"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"    \
+	"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn"
+
+static const struct limit limits[] = {
+	{ "plain", { .e = { .size = 0 } }, 0, "" },
+	{ "known prefix", { .xattr = "user.a", .xattr_len = 65535 }, 0, "" },
+	{ "value too long", { .xattr = "user.a", .xattr_len = 65536 }, -ENOTSUP, "65536 bytes" },
+	{ "name of 255", { .xattr = "user." NAME_255 }, 0, "" },
+	{ "name too long", { .xattr = "user.n" NAME_255 }, -ENOTSUP, "the name of an attribute" },
+	{ "unknown prefix", { .xattr = "system.nfs4_acl" }, -ENOTSUP, "such as system.nfs4_acl" },
+	{ "no prefix", { .xattr = "com.apple" }, -ENOTSUP, "such as com.apple" },
+	{ "prefix alone", { .xattr = "user." }, -ENOTSUP, "such as user." },
+	{ "more than an ACL", { .xattr = "system.posix_acl_access2" }, -ENOTSUP, "acl_access2" },
+	{ "most attributes", { .xattr = "user.a", .xattr_len = 65531 - 1, .n_xattrs = 3 }, 0, "" },
+	/* 4 entries of 4 + 1 + 65529 bytes are 2 less than the most, 65530 more. */
+	{ "the most in all", { .xattr = "user.a", .xattr_len = 65527, .n_xattrs = 4 }, 0, "" },
+	{ "more in all",
+	  { .xattr = "user.a", .xattr_len = 65531, .n_xattrs = 4 },
+	  -ENOTSUP,
+	  "its attributes are of 262144 bytes" },
+	{ "largest device", DEVICE(4095, 1048575), 0, "" },
+	{ "longest tar", { .tar_len = 2 * TIB - 512 }, 0, "" },
+	{ "tar too long", { .tar_len = 2 * TIB - 511 }, -EFBIG, "layer 0 is a tar of" },
+	{ "file that ends where the tar does",
+	  { .e = { .size = 512 },
+	    .x = { { 0, 2 * TIB - 1024, 512 } },
+	    .n_x = 1,
+	    .tar_len = 2 * TIB - 512 },
+	  0,
+	  "" },
+	{ "longest patch",
+	  { .e = { .size = 2 * TIB - 512 },
+	    .x = { { 1, 0, 2 * TIB - 513 } },
+	    .n_x = 1,
+	    .tar_len = 2 * TIB - 512 },
+	  0,
+	  "" },
+	{ "patch too long",
+	  { .e = { .size = 2 * TIB - 511 },
+	    .x = { { 1, 0, 2 * TIB - 512 } },
+	    .n_x = 1,
+	    .tar_len = 2 * TIB - 512 },
+	  -EFBIG,
+	  "too large a file" },
+	{ "largest file", { .e = { .size = INT64_MAX } }, 0, "" },
+};
+
+static void test_limits(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < N_OF(limits); i++) {
+		const struct limit *t = &limits[i];
+		struct world *w = world_new();
+		struct ck_err err = { 0 };
+		print_message("# %s\n", t->why);
+		add_odd(w, &t->odd);
+		world_merge(w);
+		int rc = world_build(w, &err);
+		assert_fails(rc, t->code, &err, t->says);
+		if (rc < 0 && !strstr(t->why, "tar too long"))
+			assert_non_null(
+			    strstr(err.msg, "/some/name does not fit in an EROFS image: "));
+		assert_true((w->image != NULL) == (rc == 0));
+		world_free(w);
+	}
 }
 
+/* Five of the largest files take 64 MiB of indexes each. */
+static void test_image_too_long(void **state)
+{
+	struct ck_index_builder *b = NULL;
+	struct ck_err err = { 0 };
+	struct world *w = world_new();
+	char path[16];
+
+	(void)state;
+	assert_works(ck_index_builder_new(&b, &err), &err);
+	for (int i = 0; i < 5; i++) {
+		struct ck_entry e = { .mode = S_IFREG, .size = INT64_MAX };
+		snprintf(path, sizeof path, "f%d", i);
+		assert_works(ck_index_add_path(b, path, &e.path, &err), &err);
+		assert_works(ck_index_add_entry(b, &e, &err), &err);
+	}
+	ck_index_finish(b, &w->x[w->n++]);
+	ck_index_builder_free(b);
+	world_merge(w);
+	assert_fails(world_build(w, &err), -EFBIG, &err, "more than 256 MiB");
+	world_free(w);
+}
+
+/* As many layers as there are devices, and no more. */
+static void test_layers(void **state)
+{
+	enum { MANY = 65535 };
+	struct world *w = world_new();
+	const struct ck_index **index = calloc(MANY, sizeof(const struct ck_index *));
+	uint64_t *tar_len = calloc(MANY, sizeof *tar_len);
+	struct ck_err err = { 0 };
+	size_t nbytes;
+
+	(void)state;
+	add_odd(w, &(struct odd){ .e = { .size = 512 }, .x = { { 1, 512, 511 } }, .n_x = 1 });
+	world_merge(w);
+	for (size_t i = 0; i < MANY; i++) {
+		index[i] = w->index[0];
+		tar_len[i] = 512 * (i + 3);
+	}
+	assert_fails(ck_erofs_build(&w->image, w->tree, index, tar_len, MANY, &err), -ENOTSUP, &err,
+		     "65535 devices, and there are 65535 layers");
+	assert_works(ck_erofs_build(&w->image, w->tree, index, tar_len, MANY - 1, &err), &err);
+	const uint8_t *p = ck_erofs_bytes(w->image, &nbytes);
+	const uint8_t *device = p + 1152 + (size_t)(MANY - 2) * 128;
+	assert_string_equal((const char *)device, "65533.tar");
+	assert_int_equal(device[64] | device[65] << 8 | device[66] << 16, MANY - 2 + 3);
+	device += 128;
+	assert_string_equal((const char *)device, "patch");
+	assert_int_equal(device[64], 1);
+	free(index);
+	free(tar_len);
+	world_free(w);
+}
+
+struct place {
+	uint64_t off;
+	uint64_t file_off, nbytes;
+	const char *file; /* NULL: zeros */
+};
+
+/* Chunks 0 and 2 of one file, a whole one, and one chunk each of two files, the second of
+ * which lies in its file where the first one ends in its own. */
 static void test_patches(void **state)
 {
-	static const struct ck_extent x[] = { { 700, 512, 100 }, { 20000, 1024, 10 } };
-	CK_AUTO(ck_erofs_closep) struct ck_erofs *e = NULL;
+	static const struct place places[] = {
+		{ 0, 0, 4096, "a" },	   { 1, 1, 4095, "a" },	      { 4095, 4095, 1, "a" },
+		{ 4096, 8192, 1000, "a" }, { 5095, 9191, 1, "a" },    { 5096, 0, 24, NULL },
+		{ 5119, 0, 1, NULL },	   { 5120, 0, 700, "b" },     { 5819, 699, 1, "b" },
+		{ 5820, 0, 324, NULL },	   { 6144, 4096, 4096, "c" }, { 10240, 8192, 4096, "d" },
+		{ 14335, 12287, 1, "d" },
+	};
+	static const struct odd odd[] = {
+		{ .e = { .size = 9192 }, .x = { { 100, 512, 100 }, { 8200, 1024, 92 } }, .n_x = 2 },
+		{ .e = { .size = 700 }, .x = { { 1, 512, 699 } }, .n_x = 1 },
+		{ .e = { .size = 8192 }, .x = { { 4097, 512, 99 } }, .n_x = 1 },
+		{ .e = { .size = 12288 }, .x = { { 8193, 512, 99 } }, .n_x = 1 },
+	};
+	static const char *const names[] = { "a", "b", "c", "d" };
+	struct ck_index_builder *b = NULL;
 	struct ck_err err = { 0 };
-	struct stand s;
-	uint64_t file_off, len;
-	size_t nbytes;
-	ck_ino ino;
+	struct world *w = world_new();
+
 	(void)state;
-	make(&s, "", x, 2, 20050);
-	assert_works(build(&e, &s, 8192, 1, &err), &err);
-	assert_non_null(ck_erofs_bytes(e, &nbytes));
-	assert_int_equal(nbytes % 512, 0);
-	/* The first chunk, and the last one, which the file ends in. */
-	assert_int_equal(ck_erofs_patches_len(e), 4096 + 4096);
-	assert_true(ck_erofs_patch_at(e, 0, &ino, &file_off, &len));
-	assert_true(ino == 2 && file_off == 0 && len == 4096);
-	assert_true(ck_erofs_patch_at(e, 4095, &ino, &file_off, &len));
-	assert_true(ino == 2 && file_off == 4095 && len == 1);
-	assert_true(ck_erofs_patch_at(e, 4096, &ino, &file_off, &len));
-	assert_true(ino == 2 && file_off == 16384 && len == 20050 - 16384);
-	assert_false(ck_erofs_patch_at(e, 4096 + 20050 - 16384, &ino, &file_off, &len));
-	assert_int_equal(len, 4096 - (20050 - 16384));
+	assert_works(ck_index_builder_new(&b, &err), &err);
+	for (size_t i = 0; i < N_OF(odd); i++) {
+		struct ck_entry e = { .mode = S_IFREG, .size = odd[i].e.size };
+		assert_works(ck_index_add_path(b, names[i], &e.path, &err), &err);
+		for (size_t k = 0; k < odd[i].n_x; k++)
+			assert_works(ck_index_add_extent(b, &odd[i].x[k], &err), &err);
+		assert_works(ck_index_add_entry(b, &e, &err), &err);
+	}
+	ck_index_finish(b, &w->x[w->n]);
+	ck_index_builder_free(b);
+	w->tar_len[w->n++] = 10240;
+	world_make(w);
+	assert_int_equal(ck_erofs_patch_len(w->image), 14336);
+	for (size_t i = 0; i < N_OF(places); i++) {
+		struct ck_erofs_patch p;
+		assert_true(ck_erofs_patch_find(w->image, places[i].off, &p));
+		assert_int_equal(p.ino, places[i].file ? world_find(w, places[i].file) : 0);
+		assert_int_equal(p.file_off, places[i].file_off);
+		assert_int_equal(p.nbytes, places[i].nbytes);
+	}
+	assert_false(ck_erofs_patch_find(w->image, 14336, &(struct ck_erofs_patch){ 0 }));
+	assert_false(ck_erofs_patch_find(w->image, UINT64_MAX, &(struct ck_erofs_patch){ 0 }));
+	world_free(w);
 }
 
-static void test_refused(void **state)
+static const uint8_t *image_of(struct world **w, mode_t mode, size_t *nbytes)
 {
-	static const char heap[] = "btrfs.a\0user.b";
-	static const struct ck_xattr xattrs[] = { { { 0, 7 }, { 0, 1 } },
-						  { { 8, 6 }, { 0, 70000 } } };
-	static const struct ck_extent x = { 0, 512, 100 };
-	struct ck_erofs *e = NULL;
-	struct ck_err err = { 0 };
-	struct stand s;
+	*w = world_new();
+	add_odd(*w, &(struct odd){
+			.e = { .mode = mode, .size = 512 }, .x = { { 0, 512, 512 } }, .n_x = 1 });
+	world_make(*w);
+	return ck_erofs_bytes((*w)->image, nbytes);
+}
+
+/* The same input, the same bytes; another input, another UUID. */
+static void test_same(void **state)
+{
+	struct world *a, *b, *c;
+	size_t a_len, b_len, c_len;
+	const uint8_t *pa = image_of(&a, S_IFREG | 0644, &a_len),
+		      *pb = image_of(&b, S_IFREG | 0644, &b_len),
+		      *pc = image_of(&c, S_IFREG | 0600, &c_len);
+
 	(void)state;
-	make(&s, heap, &x, 1, 100);
-	assert_fails(build(&e, &s, (uint64_t)512 << 32, 1, &err), -ENOTSUP, &err,
-		     "layer 0 is too large");
-	assert_fails(build(&e, &s, 1024, 20000, &err), -ENOTSUP, &err, "20000 layers");
-	s.index.xattrs = xattrs;
-	s.index.n_xattrs = 2;
-	s.file.n_xattrs = 1;
-	assert_fails(build(&e, &s, 1024, 1, &err), -ENOTSUP, &err, "/file: EROFS has no form for");
-	s.file.first_xattr = 1;
-	assert_fails(build(&e, &s, 1024, 1, &err), -ENOTSUP, &err, "user.b is too long");
-	s.file.n_xattrs = 0;
-	s.file.size = UINT64_MAX / 2; /* there is no larger one */
-	assert_works(build(&e, &s, 1024, 1, &err), &err);
-	ck_erofs_close(e);
+	assert_int_equal(a_len, b_len);
+	assert_memory_equal(pa, pb, a_len);
+	assert_int_equal(a_len, c_len);
+	assert_memory_not_equal(pa + 1024 + 48, pc + 1024 + 48, 16);
+	world_free(a);
+	world_free(b);
+	world_free(c);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_chunks),
-		cmocka_unit_test(test_bounded),
-		cmocka_unit_test(test_patches),
-		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_cuts),	       cmocka_unit_test(test_random_cuts),
+		cmocka_unit_test(test_many_extents),   cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_image_too_long), cmocka_unit_test(test_layers),
+		cmocka_unit_test(test_patches),	       cmocka_unit_test(test_same),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

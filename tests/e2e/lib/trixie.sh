@@ -1,16 +1,18 @@
 #!/bin/bash
-# trixie.sh - sets up Debian 13's skopeo beside a Debian 12 system.
+# trixie.sh - sets up Debian 13's skopeo and erofs-utils beside a Debian 12 system.
 #
-#   tests/e2e/lib/trixie.sh DIR      makes DIR/bin/skopeo; nothing is installed system-wide
+#   tests/e2e/lib/trixie.sh DIR      makes DIR/bin/{skopeo,fsck.erofs,dump.erofs};
+#                                    nothing is installed system-wide
 #
-# Debian 12's own skopeo (1.9) knows no key providers, 1.18 does. apt resolves and
-# fetches it with its libraries, libc included, from the mirror this system already
-# uses, through a configuration and state of its own; dpkg -x unpacks it; the wrapper starts it with
-# its own loader. Finished set-ups are reused, half-done ones are made again.
+# Debian 12's own skopeo (1.9) knows no key providers, 1.18 does; its erofs-utils (1.5) know
+# no blocks of 512 bytes, 1.8 do. apt resolves and fetches them with their libraries, libc
+# included, from the mirror this system already uses, through a configuration and state of
+# its own; dpkg -x unpacks them; a wrapper starts each with its own loader. Finished set-ups
+# are reused, half-done ones are made again.
 set -eu
 
 dir=${1:?usage: trixie.sh DIR}
-packages="skopeo"
+packages="skopeo erofs-utils"
 stamp="trixie 1 $packages"
 
 if [ "$(cat "$dir/done" 2>/dev/null)" = "$stamp" ]; then
@@ -78,16 +80,22 @@ for deb in "$tmp"/apt/cache/archives/*.deb; do
 done
 rm -rf "$tmp/apt"
 
-cat >"$tmp/bin/skopeo" <<'WRAP'
+# wrapper PROGRAM FIRST-ARGS: starts it with its own loader and libraries.
+wrapper() {
+	cat >"$tmp/bin/$1" <<WRAP
 #!/bin/sh
-# Debian 13's skopeo with its own loader and libraries.
-root=$(dirname "$(dirname "$(readlink -f "$0")")")/root
-for lib in "$root"/usr/lib/*-linux-gnu; do :; done
-for loader in "$lib"/ld-linux*.so.*; do :; done
-exec "$loader" --library-path "$lib" "$root/usr/bin/skopeo" --insecure-policy "$@"
+# Debian 13's $1 with its own loader and libraries.
+root=\$(dirname "\$(dirname "\$(readlink -f "\$0")")")/root
+for lib in "\$root"/usr/lib/*-linux-gnu; do :; done
+for loader in "\$lib"/ld-linux*.so.*; do :; done
+exec "\$loader" --library-path "\$lib" "\$root/usr/bin/$1" $2 "\$@"
 WRAP
-chmod +x "$tmp/bin/skopeo"
-"$tmp/bin/skopeo" --version >"$tmp/log" 2>&1 || fail "the skopeo set up does not start"
+	chmod +x "$tmp/bin/$1"
+	"$tmp/bin/$1" --version >"$tmp/log" 2>&1 || fail "the $1 set up does not start"
+}
+wrapper skopeo --insecure-policy
+wrapper fsck.erofs ""
+wrapper dump.erofs ""
 rm -f "$tmp/log"
 echo "$stamp" >"$tmp/done"
 mv "$tmp" "$dir"
