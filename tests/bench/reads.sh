@@ -26,6 +26,7 @@ fusermount3 -u "$T/plain"
 up() { # WHAT: mounts it at $T/mnt
 	case $1 in
 	sealed) mount_image "oci:$T/sealed:latest" "$T/mnt" --key "$WORK/rsa.pem" --cache-dir none ;;
+	erofs) mount_image "oci:$T/sealed:latest" "$T/mnt" --mode erofs --key "$WORK/rsa.pem" --cache-dir none ;;
 	no-index) mount_image "oci:$T/skopeo:latest" "$T/mnt" --key "$WORK/rsa.pem" --cache-dir none ;;
 	indexed) mount_image "oci:$T/indexed:latest" "$T/mnt" --key "$WORK/rsa.pem" --cache-dir none ;;
 	squashfs) mount -t squashfs -o loop,ro "$T/squash" "$T/mnt" ;;
@@ -36,7 +37,7 @@ up() { # WHAT: mounts it at $T/mnt
 }
 down() {
 	case $1 in
-	sealed | no-index | indexed) "$CLOAKFS" umount "$T/mnt" ;;
+	sealed | erofs | no-index | indexed) "$CLOAKFS" umount "$T/mnt" ;;
 	*) umount "$T/mnt" ;;
 	esac
 	wait_until 10 eval '! is_mounted "$T/mnt"'
@@ -59,7 +60,7 @@ compare() {
 			*) value "$field" "$out" ;;
 			esac >>"$T/$p.v"
 			case $p in
-			sealed | no-index | indexed) cpu_of "$(mount_pid "$T/mnt")" >>"$T/$p.cpu" ;;
+			sealed | erofs | no-index | indexed) cpu_of "$(mount_pid "$T/mnt")" >>"$T/$p.cpu" ;;
 			esac
 			down "$p"
 		done
@@ -73,10 +74,11 @@ compare() {
 	done
 }
 
-fs="sealed squashfs squashfuse_ll gocryptfs"
+fs="sealed erofs squashfs squashfuse_ll gocryptfs"
+# erofs is the sealed image, too, mounted with --mode erofs.
 # archivemount reads its archive from the start for each file: not for all of them.
 compare "find with attributes, cold" seconds s "$fs indexed archivemount" find "$T/mnt"
-compare "mount and read every file once" mount_and_all s "sealed indexed no-index squashfs squashfuse_ll gocryptfs" all "$T/mnt" 1
+compare "mount and read every file once" mount_and_all s "sealed erofs indexed no-index squashfs squashfuse_ll gocryptfs" all "$T/mnt" 1
 compare "mount and read every file once, four readers" mount_and_all s "$fs indexed" all "$T/mnt" 4
 compare "the large file from start to end, cold" mb_per_s MB/s "$fs indexed archivemount" seq "$T/mnt/large"
 compare "4 KiB once in every MiB of the large file, cold (p50)" touch_p50_us us "$fs indexed" touch "$T/mnt/large"
