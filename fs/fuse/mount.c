@@ -3,12 +3,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/signalfd.h>
 #include <sys/stat.h>
 
 #include "base/file.h"
@@ -27,9 +29,10 @@ struct ck_mount {
 	char dir[PATH_MAX]; /* absolute, no symlinks */
 	struct ck_mounted at;
 	bool mounted;
-	int beacon;	  /* -1: none */
-	sigset_t signals; /* that end the mount, and the one that nudges */
-	sigset_t mask;	  /* as it was before the mount was opened */
+	atomic_bool covered; /* by EROFS */
+	int beacon;	     /* -1: none */
+	sigset_t signals;    /* that end the mount, and the one that nudges */
+	sigset_t mask;	     /* as it was before the mount was opened */
 };
 
 /* libfuse writes to stderr, which a daemon no longer has. */
@@ -234,6 +237,40 @@ static void detach(struct ck_mount *m)
 		ck_log(CK_LOG_WARNING, "cannot unmount %s: %s", m->dir, strerror(-rc));
 }
 
+/* Whether what lay over the mount was taken away from it. */
+static bool uncovered(struct ck_mount *m)
+{
+	struct ck_mounted now;
+
+	return atomic_load(&m->covered) && ck_mounted_at(m->dir, &now, NULL) == 0 && !now.covered &&
+	       ck_mounted_still(m->dir, &m->at);
+}
+
+/* A signal that ends the mount; 0: everything is over. Whoever unmounts EROFS knows nothing of
+ * the mount below, which goes after it; what is open is served on. */
+static int await_signal(struct watch *w)
+{
+	struct ck_mount *m = w->m;
+	struct signalfd_siginfo got;
+	CK_AUTO(ck_closep) int signals = signalfd(-1, &m->signals, SFD_CLOEXEC);
+	CK_AUTO(ck_closep) int table = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	struct pollfd on[] = { { .fd = signals, .events = POLLIN },
+			       { .fd = table, .events = POLLPRI } };
+
+	while (poll(on, 2, -1) >= 0 || errno == EINTR) {
+		if (atomic_load(&w->done))
+			return 0;
+		if ((on[0].revents & POLLIN) && read(signals, &got, sizeof got) == sizeof got &&
+		    got.ssi_signo != SIGURG) /* that one is somebody else's */
+			return (int)got.ssi_signo;
+		if ((on[1].revents & POLLPRI) && uncovered(m)) {
+			atomic_store(&m->covered, false);
+			detach(m);
+		}
+	}
+	return 0;
+}
+
 /*
  * On a signal: nobody enters any more, requests under way are answered, the end. libfuse
  * looks at its exit flag only when its wait is interrupted, and could do so just before
@@ -243,13 +280,9 @@ static void *watch_signals(void *arg)
 {
 	struct watch *w = arg;
 	const struct timespec pause = { .tv_nsec = 5000000 };
-	int sig;
+	int sig = await_signal(w);
 
-	do {
-		if (sigwait(&w->m->signals, &sig) != 0)
-			return NULL;
-	} while (sig == SIGURG && !atomic_load(&w->done)); /* somebody else's */
-	if (atomic_load(&w->done))
+	if (sig == 0)
 		return NULL;
 	ck_log(CK_LOG_INFO, "%s: unmounting %s", strsignal(sig), w->m->dir);
 	detach(w->m);
@@ -303,6 +336,7 @@ static int finish_opening(struct ck_mount *m, ck_ready_fn *ready, void *ctx, str
 
 	if (m->ops.catalog.view == CK_VIEW_DEVICES)
 		rc = ck_cover(&m->ops.catalog, m->dir, err);
+	atomic_store(&m->covered, rc == 0 && m->ops.catalog.view == CK_VIEW_DEVICES);
 	return rc == 0 && ready ? ready(ctx, err) : rc;
 }
 

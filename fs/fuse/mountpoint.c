@@ -134,7 +134,8 @@ int ck_mounted_detach(const char *path, bool lazy)
 
 	if (ck_mounted_at(path, &m, NULL) == 0 && m.covered) {
 		int rc = detach_top(path, lazy);
-		if (rc < 0)
+		/* The daemon may have been quicker with the mount below. */
+		if (rc < 0 || !ck_mounted_still(path, &m))
 			return rc;
 	}
 	return detach_top(path, lazy);

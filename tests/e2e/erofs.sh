@@ -95,6 +95,18 @@ kill -TERM "$(processes_here mount)"
 ok "SIGTERM ends the process" wait_until 10 no_processes_here mount
 is "" "$(types)" "and unmounts both"
 
+up "$WORK/odd.sealed" --mode erofs
+ok "umount(8) takes EROFS away" umount "$MNT"
+ok "and the mount below goes after it" wait_until 5 eval '[ -z "$(types)" ]'
+ok "and the process" wait_until 5 no_processes_here mount
+up "$WORK/odd.sealed" --mode erofs
+exec 7<"$MNT/big"
+ok "so it does when umount(8) is lazy" umount -l "$MNT"
+ok "both are gone" wait_until 5 eval '[ -z "$(types)" ]'
+is "small now" "$(cat <&7)" "and who had a file open reads it"
+exec 7<&-
+ok "until it is closed" wait_until 10 no_processes_here mount
+
 # ---- who can, and who cannot --------------------------------------------------------------------
 up "$WORK/odd.sealed" --mode auto
 is "fuse.cloakfs erofs " "$(types)" "auto takes EROFS where it can"
