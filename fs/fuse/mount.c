@@ -228,11 +228,16 @@ static void on_nudge(int sig)
 
 static void detach(struct ck_mount *m)
 {
-	if (!m->mounted || !ck_mounted_still(m->dir, &m->at))
-		return; /* somebody else did, or something lies over it */
-	int rc = ck_mounted_detach(m->dir, false);
-	if (rc == -EBUSY)
-		rc = ck_mounted_detach(m->dir, true);
+	int rc = 0;
+
+	if (!m->mounted)
+		return;
+	/* EROFS first, then ours; if somebody did, or something lies over it, there is no more. */
+	while (rc == 0 && ck_mounted_still(m->dir, &m->at)) {
+		rc = ck_mounted_detach(m->dir, false);
+		if (rc == -EBUSY)
+			rc = ck_mounted_detach(m->dir, true);
+	}
 	if (rc < 0)
 		ck_log(CK_LOG_WARNING, "cannot unmount %s: %s", m->dir, strerror(-rc));
 }

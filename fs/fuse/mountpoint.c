@@ -121,22 +121,9 @@ static int by_fusermount(const char *path, bool lazy)
 	return rc < 0 ? -EINVAL : m.user == geteuid() ? -EBUSY : -EPERM;
 }
 
-static int detach_top(const char *path, bool lazy)
+int ck_mounted_detach(const char *path, bool lazy)
 {
 	if (umount2(path, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
 		return 0;
 	return errno == EPERM && geteuid() != 0 ? by_fusermount(path, lazy) : -errno;
-}
-
-int ck_mounted_detach(const char *path, bool lazy)
-{
-	struct ck_mounted m;
-
-	if (ck_mounted_at(path, &m, NULL) == 0 && m.covered) {
-		int rc = detach_top(path, lazy);
-		/* The daemon may have been quicker with the mount below. */
-		if (rc < 0 || !ck_mounted_still(path, &m))
-			return rc;
-	}
-	return detach_top(path, lazy);
 }

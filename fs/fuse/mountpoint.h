@@ -32,7 +32,7 @@ bool ck_mounted_still(const char *path, const struct ck_mounted *m);
 bool ck_mounted_stale(const char *path);
 
 /*
- * Takes away what is mounted at PATH, and with EROFS the mount of ours below it: as root by
+ * Takes away what is mounted on top at PATH (of a covered mount EROFS alone): as root by
  * umount2, else by fusermount3. LAZY takes it out of the tree at once, though files in it are open.
  * Errors: -EBUSY, -EPERM, -EINVAL (nothing there), errnos, without a message.
  */

@@ -2,14 +2,17 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "fs/fuse/beacon.h"
 #include "fs/fuse/mount.h"
 #include "fs/fuse/mountpoint.h"
 
-/* Requests that are being answered end first. */
-enum { END_MS = 30000 };
+/* END_MS: requests that are being answered end first. BELOW_MS: for the mount below EROFS, where
+ * no daemon is to be seen. */
+enum { END_MS = 30000, BELOW_MS = 500, LOOK_MS = 2 };
 
 static int refuse(const char *dir, int rc, struct ck_err *err)
 {
@@ -22,6 +25,22 @@ static int refuse(const char *dir, int rc, struct ck_err *err)
 	if (rc == -EPERM)
 		return ck_fail(err, rc, "cannot unmount %s: only root and who mounted it may", dir);
 	return ck_fail(err, rc, "cannot unmount %s: %s", dir, strerror(-rc));
+}
+
+/* After EROFS its daemon takes the mount below away; where it does not, we do. Not both at
+ * once: another mount may lie under them. */
+static int detach_below(const char *path, const struct ck_mounted *m, unsigned patience_ms,
+			bool lazy)
+{
+	const struct timespec pause = { .tv_nsec = LOOK_MS * 1000000 };
+	uint64_t end = ck_now_ms() + patience_ms;
+
+	while (ck_mounted_still(path, m)) {
+		if (ck_now_ms() >= end)
+			return ck_mounted_detach(path, lazy);
+		nanosleep(&pause, NULL);
+	}
+	return 0;
 }
 
 int ck_unmount(const char *dir, bool lazy, struct ck_err *err)
@@ -45,6 +64,8 @@ int ck_unmount(const char *dir, bool lazy, struct ck_err *err)
 	rc = ck_mounted_detach(path, lazy);
 	if (rc == -EBUSY && ck_mounted_stale(path)) /* what is open there is dead anyway */
 		rc = ck_mounted_detach(path, true);
+	if (rc == 0 && m.covered)
+		rc = detach_below(path, &m, beacon >= 0 ? END_MS : BELOW_MS, lazy);
 	if (rc < 0)
 		return refuse(path, rc, err);
 	if (!lazy && beacon >= 0 && ck_beacon_await_end(beacon, pid, END_MS) == -ETIMEDOUT)

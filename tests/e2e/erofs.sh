@@ -107,6 +107,16 @@ is "small now" "$(cat <&7)" "and who had a file open reads it"
 exec 7<&-
 ok "until it is closed" wait_until 10 no_processes_here mount
 
+# What lay at the place before stays there, whoever is first with the mount below.
+mount -t tmpfs below "$MNT"
+gone=0
+for i in $(seq 25); do
+	up "$WORK/odd.sealed" --mode erofs
+	"$CLOAKFS" umount "$MNT" >"$LOG" 2>&1 && [ "$(types)" = "tmpfs " ] && gone=$((gone + 1))
+done
+is 25 "$gone" "cloakfs umount takes its own two mounts, 25 times"
+umount "$MNT"
+
 # ---- who can, and who cannot --------------------------------------------------------------------
 up "$WORK/odd.sealed" --mode auto
 is "fuse.cloakfs erofs " "$(types)" "auto takes EROFS where it can"
