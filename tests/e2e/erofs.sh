@@ -135,6 +135,9 @@ is "fuse.cloakfs " "$(types)" "auto takes FUSE then"
 is hello "$(cat "$MNT/a")" "and shows it"
 matches 'note: FUSE mode.*btrfs' "$(cat "$LOG")" "and says why"
 down
+cp "$CLOAKFS" "$WORK/cloakfs" # where we are built, nobody may not be able to look
+fails_with 'needs root' "who is not root hears so at once" setpriv --reuid=65534 --regid=65534 --clear-groups \
+	"$WORK/cloakfs" mount --mode erofs "oci:$WORK/odd.sealed:latest" "$MNT"
 usage() {
 	"$@" >"$WORK/out" 2>"$LOG"
 	echo $?

@@ -201,6 +201,9 @@ static int run(const struct ck_options *o, struct ck_err *err)
 	if (o->mode == CK_MODE_EROFS && o->view != CK_VIEW_ROOTFS)
 		return ck_fail(err, CK_USAGE,
 			       "--mode erofs shows the merged tree, not --view layers");
+	if (o->mode == CK_MODE_EROFS && geteuid() != 0)
+		return ck_fail(err, -EPERM,
+			       "--mode erofs needs root; without it, there is --mode fuse");
 	int rc = check_dir(dir, o->args[1], err);
 
 	if (rc < 0)
