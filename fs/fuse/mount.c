@@ -217,6 +217,7 @@ int ck_mount_open(struct ck_mount **out, struct ck_stack *stack, enum ck_view vi
 struct watch {
 	struct ck_mount *m;
 	pthread_t server;
+	atomic_bool opened; /* the mount answers, or never will */
 	atomic_bool done;
 };
 
@@ -289,6 +290,9 @@ static void *watch_signals(void *arg)
 
 	if (sig == 0)
 		return NULL;
+	/* EROFS is being mounted, and would wait for ever for who serves it. */
+	while (!atomic_load(&w->opened))
+		nanosleep(&pause, NULL);
 	ck_log(CK_LOG_INFO, "%s: unmounting %s", strsignal(sig), w->m->dir);
 	detach(w->m);
 	fuse_session_exit(w->m->session);
@@ -357,6 +361,7 @@ static int run_watched(struct watch *w, ck_ready_fn *ready, void *ctx, struct ck
 		rc = finish_opening(w->m, ready, ctx, err);
 	else
 		rc = ck_fail(err, -rc, "cannot start a thread: %s", strerror(rc));
+	atomic_store(&w->opened, true);
 	if (rc < 0)
 		detach(w->m);
 	pthread_join(w->server, NULL);
