@@ -8,6 +8,8 @@
  * mounts must see to names, order and lengths.
  * Inode numbers that the kernel shows are places in the image, not those of the tree;
  * hard links share one as they should. A directory's size is that of its blocks.
+ * Behind a file's end, up to the next 512 bytes, mmap shows what the tar pads it with: zeros
+ * in any usual tar, and nothing else makes them so.
  * Threads: read-only once built; any number of readers.
  */
 #ifndef CK_EROFS_METADATA_H

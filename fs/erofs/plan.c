@@ -87,17 +87,6 @@ static void place(struct ck_plan *p, ck_ino ino, const struct ck_shape *s)
 	p->n_blocks += s->n_blocks;
 }
 
-static int plan_patches(struct ck_plan *p, ck_ino ino, struct ck_chunks chunks, struct ck_err *err)
-{
-	struct ck_chunk c;
-	int rc = 0;
-
-	while (rc == 0 && ck_chunks_next(&chunks, &c))
-		if (c.kind == CK_CHUNK_PATCH)
-			rc = ck_patch_add(&p->patch, ino, &c, err);
-	return rc;
-}
-
 static int check_len(const struct ck_plan *p, struct ck_err *err)
 {
 	uint64_t len = p->inodes_len + p->n_blocks * EROFS_BLOCK;
@@ -109,6 +98,21 @@ static int check_len(const struct ck_plan *p, struct ck_err *err)
 		       CK_EROFS_MAX_LEN >> 20);
 }
 
+static int plan_patches(struct ck_plan *p, ck_ino ino, struct ck_chunks chunks, struct ck_err *err)
+{
+	struct ck_chunk c;
+	int rc = 0;
+
+	while (rc == 0 && ck_chunks_next(&chunks, &c)) {
+		if (c.kind != CK_CHUNK_PATCH)
+			continue;
+		rc = ck_patch_add(&p->patch, ino, &c, err);
+		if (rc == 0)
+			rc = check_len(p, err);
+	}
+	return rc;
+}
+
 static int plan_node(struct ck_plan *p, ck_ino ino, struct ck_err *err)
 {
 	struct ck_shape s;
@@ -117,9 +121,11 @@ static int plan_node(struct ck_plan *p, ck_ino ino, struct ck_err *err)
 	if (rc < 0)
 		return rc;
 	place(p, ino, &s);
-	if (s.layout == EROFS_CHUNKS)
+	/* Before its chunks are gone through: one file can have more than may be. */
+	rc = check_len(p, err);
+	if (rc == 0 && s.layout == EROFS_CHUNKS)
 		rc = plan_patches(p, ino, s.chunks, err);
-	return rc == 0 ? check_len(p, err) : rc;
+	return rc;
 }
 
 static int plan_nodes(struct ck_plan *p, struct ck_err *err)

@@ -6,6 +6,7 @@
 
 #include "fs/erofs/chunks.h"
 #include "fs/erofs/format.h"
+#include "fs/erofs/plan.h"
 #include "tests/unit/test_erofs_world.h"
 
 #define KIB (UINT64_C(1) << 10)
@@ -380,6 +381,34 @@ static void test_image_too_long(void **state)
 	world_free(w);
 }
 
+/* One file whose chunks fit, but not with the runs of its patches: these stop in time. */
+static void test_patches_too_many(void **state)
+{
+	enum { N = 6000000 };
+	struct ck_extent *x = calloc(N, sizeof *x);
+	struct ck_entry e = {
+		.path = { 0, 1 }, .mode = S_IFREG, .size = (uint64_t)N * 8192, .n_extents = N
+	};
+	struct ck_index layer = { &e, 1, x, N, NULL, 0, "f", 2 };
+	const struct ck_index *index = &layer;
+	uint64_t tar_len = MIB;
+	struct ck_err err = { 0 };
+	struct ck_tree *t = NULL;
+
+	(void)state;
+	assert_non_null(x);
+	for (uint64_t i = 0; i < N; i++)
+		x[i] = (struct ck_extent){ i * 8192 + 1, 512, 4 };
+	assert_works(ck_tree_build(&t, &index, 1, CK_WHITEOUTS_APPLY, &err), &err);
+	struct ck_plan p = { .tree = t, .index = &index, .tar_len = &tar_len, .n_layers = 1 };
+	assert_fails(ck_plan_make(&p, &err), -EFBIG, &err, "more than 256 MiB");
+	assert_true(p.inodes_len <= CK_EROFS_MAX_LEN);
+	assert_true((p.patch.n - 1) * sizeof *p.patch.runs <= CK_EROFS_MAX_LEN - p.inodes_len);
+	ck_plan_free(&p);
+	ck_tree_free(t);
+	free(x);
+}
+
 /* As many layers as there are devices, and no more. */
 static void test_layers(void **state)
 {
@@ -497,10 +526,15 @@ static void test_same(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_cuts),	       cmocka_unit_test(test_random_cuts),
-		cmocka_unit_test(test_many_extents),   cmocka_unit_test(test_limits),
-		cmocka_unit_test(test_image_too_long), cmocka_unit_test(test_layers),
-		cmocka_unit_test(test_patches),	       cmocka_unit_test(test_same),
+		cmocka_unit_test(test_cuts),
+		cmocka_unit_test(test_random_cuts),
+		cmocka_unit_test(test_many_extents),
+		cmocka_unit_test(test_limits),
+		cmocka_unit_test(test_image_too_long),
+		cmocka_unit_test(test_layers),
+		cmocka_unit_test(test_patches),
+		cmocka_unit_test(test_same),
+		cmocka_unit_test(test_patches_too_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
