@@ -38,7 +38,8 @@ static inline void ck_feed_closep(struct ck_feed **f)
  * at it. */
 bool ck_feed_ahead(struct ck_feed *f);
 
-/* Reader: the next block; NULL at the end, which a failure is, too. Done hands it back. */
+/* Reader: the next block; NULL at the end, which a failure is, too. Done hands it back, before
+ * the next is taken. */
 struct ck_block *ck_feed_take(struct ck_feed *f);
 void ck_feed_done(struct ck_feed *f, struct ck_block *b);
 

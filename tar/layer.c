@@ -144,8 +144,8 @@ static void share_out(struct ck_layer *l, uint64_t off, size_t nbytes)
 
 	if (!l->pool || nbytes == 0)
 		return;
-	uint32_t last = ck_units_find(u, off + nbytes - 1);
-	for (uint32_t idx = ck_units_find(u, off) + 1; idx <= last; idx++)
+	uint32_t idx = ck_units_find(u, off);
+	while (++idx < u->n_units && u->units[idx].out_off < off + nbytes)
 		if (ck_units_alone(u, idx) && !ck_unitcache_has(l->cache, l, idx))
 			submit(l, idx, idx + 1);
 }

@@ -84,6 +84,14 @@ void ck_pipe_end(struct ck_pipe *p)
 	pthread_mutex_unlock(&p->lock);
 }
 
+bool ck_pipe_room(struct ck_pipe *p)
+{
+	pthread_mutex_lock(&p->lock);
+	bool room = p->blank || p->hung_up;
+	pthread_mutex_unlock(&p->lock);
+	return room;
+}
+
 bool ck_pipe_ready(struct ck_pipe *p)
 {
 	pthread_mutex_lock(&p->lock);

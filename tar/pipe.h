@@ -31,12 +31,13 @@ static inline void ck_pipe_closep(struct ck_pipe **p)
 
 /* Writer: waits for an empty block; NULL once the reader has hung up. */
 struct ck_block *ck_pipe_blank(struct ck_pipe *p);
+bool ck_pipe_room(struct ck_pipe *p); /* whether that would not wait */
 void ck_pipe_push(struct ck_pipe *p, struct ck_block *b);
 void ck_pipe_end(struct ck_pipe *p); /* nothing more will come */
 
 /* Reader: waits for the next block; NULL at the end. Done hands it back. */
-bool ck_pipe_ready(struct ck_pipe *p); /* a pop would not wait */
 struct ck_block *ck_pipe_pop(struct ck_pipe *p);
+bool ck_pipe_ready(struct ck_pipe *p); /* whether that would not wait */
 void ck_pipe_done(struct ck_pipe *p, struct ck_block *b);
 void ck_pipe_hangup(struct ck_pipe *p); /* wants nothing more */
 

@@ -10,8 +10,10 @@
  */
 #include <errno.h>
 #include <isa-l/igzip_lib.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/secret.h"
 #include "tar/inflate/codec.h"
 
 /*
@@ -25,9 +27,9 @@ enum { FLAGS_AT = 3, FLAGS_RESERVED = 0xe0 }; /* of a member's header */
 struct gzip {
 	struct inflate_state z;
 	/* The search for the next block's header. */
-	struct inflate_state before; /* the step under way */
-	size_t stepped;		     /* bytes in steps, since the last point */
-	uint64_t sliced_until;	     /* in_off: so far a step is done again in slices */
+	struct inflate_state *before; /* the step under way; NULL: no points are recorded */
+	size_t stepped;		      /* bytes in steps, since the last point */
+	uint64_t sliced_until;	      /* in_off: so far a step is done again in slices */
 	struct isal_gzip_header header;
 	bool between;	     /* before a member's header, or at the end of the stream */
 	bool in_header;	     /* of a member */
@@ -41,7 +43,8 @@ static int gzip_start(void *state, struct ck_stream *s, const struct ck_point *a
 {
 	struct gzip *g = state;
 
-	(void)s;
+	if (s->record && !g->before && !(g->before = malloc(sizeof *g->before)))
+		return ck_nomem(err, "decompressing gzip");
 	isal_inflate_init(&g->z);
 	g->in_header = false;
 	g->raw = at && at->mid;
@@ -132,7 +135,7 @@ static bool stepping(const struct gzip *g, const struct ck_stream *s)
 /* Whether a header was passed since the step began. Tables change with nothing else. */
 static bool passed_header(const struct gzip *g)
 {
-	const struct inflate_state *a = &g->before, *b = &g->z;
+	const struct inflate_state *a = g->before, *b = &g->z;
 
 	return (b->block_state != ISAL_BLOCK_CODED && b->block_state != ISAL_BLOCK_FINISH) ||
 	       memcmp(&a->lit_huff_code, &b->lit_huff_code, sizeof a->lit_huff_code) != 0 ||
@@ -231,7 +234,7 @@ static int inflate_some(struct gzip *g, struct ck_stream *s, uint8_t *buf, size_
 	bool step = stepping(g, s);
 	size_t n = slice(g, s), room = output_room(s, cap - *got);
 	if (step)
-		g->before = g->z;
+		*g->before = g->z;
 	g->z.next_in = (uint8_t *)(uintptr_t)s->in;
 	g->z.avail_in = (uint32_t)n;
 	g->z.next_out = buf + *got;
@@ -243,7 +246,7 @@ static int inflate_some(struct gzip *g, struct ck_stream *s, uint8_t *buf, size_
 	size_t out = room - g->z.avail_out;
 	if (step && !at_header(g) && passed_header(g)) {
 		g->sliced_until = s->in_off + n - g->z.avail_in;
-		g->z = g->before;
+		g->z = *g->before;
 		return 0;
 	}
 	g->stepped += step ? n : 0;
@@ -287,6 +290,15 @@ static int gzip_read(void *state, struct ck_stream *s, uint8_t *buf, size_t cap,
 	return 0;
 }
 
-const struct ck_codec ck_codec_gzip = { .state_len = sizeof(struct gzip),
-					.start = gzip_start,
-					.read = gzip_read };
+static void gzip_stop(void *state)
+{
+	struct gzip *g = state;
+
+	if (g->before)
+		ck_wipe(g->before, sizeof *g->before);
+	free(g->before);
+}
+
+const struct ck_codec ck_codec_gzip = {
+	.state_len = sizeof(struct gzip), .start = gzip_start, .read = gzip_read, .stop = gzip_stop
+};
