@@ -22,7 +22,7 @@ FUZZ_SEED=${FUZZ_SEED:-1}
 declare -A FUZZ_SLOW=([restart]=400)
 # Parsers and keepers of secrets that make no RSA keys, which takes minutes there.
 VALGRIND="test_base test_config test_envelope test_privopts test_cmdcall test_image test_stack test_cipher test_chunked test_tarscan test_unitcache test_artifact test_rewrite"
-E2E_ASAN="negative"
+E2E_ASAN="negative erofs"
 FILTERS=("$@")
 
 export CMOCKA_MESSAGE_OUTPUT=TAP

@@ -209,14 +209,20 @@ void ck_catalog_stat(const struct ck_catalog *c, const struct ck_item *item, str
 		out->st_ino = item->id;
 		return;
 	}
-	*out = (struct stat){ .st_ino = item->id, .st_nlink = 1, .st_blksize = 4096 };
+	bool devices = c->view == CK_VIEW_DEVICES;
+	*out = (struct stat){ .st_ino = item->id,
+			      .st_nlink = 1,
+			      .st_uid = geteuid(),
+			      .st_gid = getegid(),
+			      .st_blksize = 4096 };
 	if (item->kind == CK_ITEM_TOP) {
-		out->st_mode = S_IFDIR | 0555;
+		out->st_mode = S_IFDIR | (devices ? 0500 : 0555);
 		out->st_nlink = 2 + c->n_layers;
 		out->st_size = 4096;
 		return;
 	}
-	out->st_mode = S_IFREG | 0444;
+	/* A tar stream has the files that only their owners may read. */
+	out->st_mode = S_IFREG | (devices || item->kind == CK_ITEM_TAR ? 0400 : 0444);
 	out->st_size = (off_t)item->len;
 	out->st_blocks = (blkcnt_t)(item->len / 512 + (item->len % 512 != 0));
 }

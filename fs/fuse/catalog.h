@@ -13,6 +13,7 @@
 
 #include "fs/erofs/metadata.h"
 #include "fs/fuse/mount.h"
+#include "fs/fuse/mountpoint.h"
 
 enum ck_item_kind { CK_ITEM_NODE, CK_ITEM_TAR, CK_ITEM_DOC, CK_ITEM_PATCH, CK_ITEM_TOP };
 
@@ -27,7 +28,7 @@ struct ck_item {
 };
 
 /* What the top directory of the devices view holds. */
-#define CK_DEVICES_META	 "meta.erofs"
+#define CK_DEVICES_META	 CK_COVER_IMAGE
 #define CK_DEVICES_TAR	 "%" PRIu32 ".tar"
 #define CK_DEVICES_PATCH "patch"
 

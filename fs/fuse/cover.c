@@ -36,18 +36,18 @@ static char **device_paths(const struct ck_catalog *c, const char *dir, size_t *
 	return paths;
 }
 
-/* Compares the start of the file INO as the MOUNT shows it with what the layer has. */
-static int check_file(const struct ck_catalog *c, int mount, ck_ino ino, struct ck_err *err)
+/* Compares the start of the file INO, at PATH, as the MOUNT shows it with what the layer has. Of
+ * a layer that is damaged there nothing can be said: reading it will be an error. */
+static int check_file(const struct ck_catalog *c, int mount, ck_ino ino, const char *path,
+		      struct ck_err *err)
 {
 	const struct ck_node *node = &c->stack->tree->nodes[ino];
 	uint8_t want[SAMPLE], got[SAMPLE];
-	char path[PATH_MAX];
 	size_t n = node->entry->size < SAMPLE ? (size_t)node->entry->size : SAMPLE;
 
-	ck_tree_path(c->stack->tree, ino, path, sizeof path);
 	int rc = ck_stack_read(c->stack, node->layer, node->entry, want, n, 0, err);
 	if (rc < 0)
-		return rc;
+		return rc == -EIO ? 0 : rc;
 	CK_AUTO(ck_closep) int fd = openat(mount, path + 1, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	ssize_t is = fd < 0 ? -1 : pread(fd, got, n, 0);
 	if (is < 0)
@@ -62,6 +62,7 @@ static int check_file(const struct ck_catalog *c, int mount, ck_ino ino, struct 
 static int check_devices(const struct ck_catalog *c, int mount, struct ck_err *err)
 {
 	const struct ck_tree *t = c->stack->tree;
+	char path[PATH_MAX];
 	bool *seen = calloc(c->n_layers + 1, sizeof *seen);
 	int rc = 0;
 
@@ -71,8 +72,11 @@ static int check_devices(const struct ck_catalog *c, int mount, struct ck_err *e
 		const struct ck_node *n = &t->nodes[i];
 		if (!n->entry || !S_ISREG(n->entry->mode) || !n->entry->n_extents || seen[n->layer])
 			continue;
+		ck_tree_path(t, i, path, sizeof path);
+		if (strlen(path) == sizeof path - 1)
+			continue; /* cut, or too long to be opened */
 		seen[n->layer] = true;
-		rc = check_file(c, mount, i, err);
+		rc = check_file(c, mount, i, path, err);
 	}
 	free(seen);
 	return rc;

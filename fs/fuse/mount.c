@@ -217,6 +217,8 @@ int ck_mount_open(struct ck_mount **out, struct ck_stack *stack, enum ck_view vi
 struct watch {
 	struct ck_mount *m;
 	pthread_t server;
+	int signals;	    /* a signalfd of those that end it */
+	bool stopped;	    /* by one of them */
 	atomic_bool opened; /* the mount answers, or never will */
 	atomic_bool done;
 };
@@ -249,7 +251,7 @@ static bool uncovered(struct ck_mount *m)
 	struct ck_mounted now;
 
 	return atomic_load(&m->covered) && ck_mounted_at(m->dir, &now, NULL) == 0 && !now.covered &&
-	       ck_mounted_still(m->dir, &m->at);
+	       now.dev_major == m->at.dev_major && now.dev_minor == m->at.dev_minor;
 }
 
 /* A signal that ends the mount; 0: everything is over. Whoever unmounts EROFS knows nothing of
@@ -258,15 +260,16 @@ static int await_signal(struct watch *w)
 {
 	struct ck_mount *m = w->m;
 	struct signalfd_siginfo got;
-	CK_AUTO(ck_closep) int signals = signalfd(-1, &m->signals, SFD_CLOEXEC);
-	CK_AUTO(ck_closep) int table = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-	struct pollfd on[] = { { .fd = signals, .events = POLLIN },
+	bool devices = m->ops.catalog.view == CK_VIEW_DEVICES; /* others need not look */
+	CK_AUTO(ck_closep)
+	int table = devices ? open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC) : -1;
+	struct pollfd on[] = { { .fd = w->signals, .events = POLLIN },
 			       { .fd = table, .events = POLLPRI } };
 
 	while (poll(on, 2, -1) >= 0 || errno == EINTR) {
 		if (atomic_load(&w->done))
 			return 0;
-		if ((on[0].revents & POLLIN) && read(signals, &got, sizeof got) == sizeof got &&
+		if ((on[0].revents & POLLIN) && read(w->signals, &got, sizeof got) == sizeof got &&
 		    got.ssi_signo != SIGURG) /* that one is somebody else's */
 			return (int)got.ssi_signo;
 		if ((on[1].revents & POLLPRI) && uncovered(m)) {
@@ -290,6 +293,7 @@ static void *watch_signals(void *arg)
 
 	if (sig == 0)
 		return NULL;
+	w->stopped = true;
 	/* EROFS is being mounted, and would wait for ever for who serves it. */
 	while (!atomic_load(&w->opened))
 		nanosleep(&pause, NULL);
@@ -370,13 +374,16 @@ static int run_watched(struct watch *w, ck_ready_fn *ready, void *ctx, struct ck
 		pthread_kill(watcher, SIGURG);
 		pthread_join(watcher, NULL);
 	}
-	return rc;
+	return rc < 0 && w->stopped ? ck_fail(err, -EINTR, "interrupted while mounting") : rc;
 }
 
 static int run(struct ck_mount *m, ck_ready_fn *ready, void *ctx, struct ck_err *err)
 {
 	struct serving s = { .m = m };
-	struct watch w = { .m = m };
+	CK_AUTO(ck_closep) int signals = signalfd(-1, &m->signals, SFD_CLOEXEC);
+	struct watch w = { .m = m, .signals = signals };
+	if (signals < 0)
+		return ck_fail(err, -errno, "cannot wait for signals: %s", strerror(errno));
 	int rc = pthread_create(&w.server, NULL, serve_main, &s);
 
 	if (rc)
@@ -404,12 +411,13 @@ int ck_mount_run(struct ck_mount *m, ck_ready_fn *ready, void *ctx, struct ck_er
 	return rc;
 }
 
-/* Signals that came too late to be handled have had what they wanted. */
-static void restore_signals(const struct ck_mount *m)
+/* Signals that came too late to be handled have had what they wanted: there was a mount, and
+ * now there is none. Where there was not, they are the caller's. */
+static void restore_signals(const struct ck_mount *m, bool was_mounted)
 {
 	const struct timespec now = { 0 };
 
-	while (sigtimedwait(&m->signals, NULL, &now) > 0)
+	while (was_mounted && sigtimedwait(&m->signals, NULL, &now) > 0)
 		;
 	pthread_sigmask(SIG_SETMASK, &m->mask, NULL);
 }
@@ -418,6 +426,7 @@ void ck_mount_close(struct ck_mount *m)
 {
 	if (!m)
 		return;
+	bool was_mounted = m->mounted;
 	detach(m);
 	if (m->session)
 		fuse_session_destroy(m->session);
@@ -427,6 +436,6 @@ void ck_mount_close(struct ck_mount *m)
 	}
 	ck_catalog_close(&m->ops.catalog);
 	ck_closep(&m->beacon);
-	restore_signals(m);
+	restore_signals(m, was_mounted);
 	free(m);
 }

@@ -34,10 +34,11 @@ CK_MUST_CHECK int ck_mount_open(struct ck_mount **out, struct ck_stack *stack, e
 typedef int ck_ready_fn(void *ctx, struct ck_err *err);
 
 /*
- * Serves with several threads, tells READY (may be NULL) from one of them, and goes on until the
- * mount is unmounted or SIGINT, SIGTERM or SIGHUP comes. A signal unmounts, though files are open;
- * requests under way are answered, and what is open then is dead. SIGURG is used meanwhile. Errors:
- * those of the FUSE session, of ck_cover (devices view), and of READY.
+ * Serves with several threads, tells READY (may be NULL) in the calling one, and goes on until
+ * the mount is unmounted or SIGINT, SIGTERM or SIGHUP comes. A signal unmounts, though files are
+ * open; requests under way are answered, and what is open then is dead. SIGURG is used meanwhile.
+ * Errors: those of the FUSE session, of ck_cover (devices view), and of READY; -EINTR where a
+ * signal came while they were.
  */
 CK_MUST_CHECK int ck_mount_run(struct ck_mount *m, ck_ready_fn *ready, void *ctx,
 			       struct ck_err *err);

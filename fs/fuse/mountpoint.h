@@ -12,10 +12,13 @@
 
 #define CK_FUSE_TYPE "fuse.cloakfs"
 
+/* The name of the image in a mount that EROFS lies over. */
+#define CK_COVER_IMAGE "meta.erofs"
+
 struct ck_mounted {
 	unsigned dev_major, dev_minor; /* st_dev of what is mounted */
 	bool ours;		       /* a cloakfs mount */
-	bool covered;		       /* and EROFS lies over it, which is not told of */
+	bool covered;		       /* and our EROFS lies over it, which is not told of */
 	char type[64];		       /* of filesystem */
 	uid_t user;		       /* who mounted it; 0 unless a FUSE mount says other */
 };

@@ -117,6 +117,43 @@ done
 is 25 "$gone" "cloakfs umount takes its own two mounts, 25 times"
 umount "$MNT"
 
+up "$WORK/odd.sealed" --mode erofs
+kill -9 "$(processes_here mount)"
+wait_until 5 no_processes_here mount
+ok "cloakfs umount clears what a killed daemon leaves" "$CLOAKFS" umount "$MNT"
+is "" "$(types)" "nothing is left of both"
+
+chmod 644 "$WORK/key.pem"
+
+# ---- deep, and damaged ----------------------------------------------------------------------------
+# A layer whose only file is deeper than any path may be long.
+half=$(printf '%0200d/' $(seq 12))
+layout_new "$WORK/deep"
+printf 'symlink link link=%s\nfile %sfile data=half\nend\n' "$half" "$half" | "$E2E/mktar" >"$WORK/deep.tar"
+layout_add "$WORK/deep" "$WORK/deep.tar" gzip
+printf 'file link/%sbottom data=deep\nend\n' "$half" | "$E2E/mktar" >"$WORK/deep2.tar"
+layout_add "$WORK/deep" "$WORK/deep2.tar" raw
+layout_finish "$WORK/deep" latest
+sealed "$WORK/deep"
+up "$WORK/deep.sealed" --mode erofs
+is deep "$(cd "$MNT/link" && cd "$half" && cat bottom)" "a file deeper than any path is read"
+down
+# Damaged where the first file begins.
+layout_new "$WORK/bad"
+head -c 3000000 /dev/urandom >"$WORK/noise"
+printf 'file noise from=%s\nfile other data=other\nend\n' "$WORK/noise" | "$E2E/mktar" >"$WORK/bad.tar"
+layout_add "$WORK/bad" "$WORK/bad.tar" gzip
+layout_finish "$WORK/bad" latest
+sealed "$WORK/bad"
+printf '\377\377\377' | dd of="$(layout_blob "$WORK/bad.sealed" 0)" bs=1 seek=60000 conv=notrunc status=none
+up "$WORK/bad.sealed" --mode erofs
+is "fuse.cloakfs erofs " "$(types)" "a damaged layer mounts"
+is other "$(cat "$MNT/other")" "what is whole is read"
+matches 'Input/output error' "$(head -c 4096 "$MNT/noise" 2>&1 >/dev/null)" "what is damaged is an error"
+is 0 "$(head -c 4096 "$MNT/noise" 2>/dev/null | wc -c)" "and gives not a byte"
+is "$(tail -c 1000000 "$WORK/noise" | sha256sum)" "$(tail -c 1000000 "$MNT/noise" | sha256sum)" "the rest of the same file is read"
+down
+
 # ---- who can, and who cannot --------------------------------------------------------------------
 up "$WORK/odd.sealed" --mode auto
 is "fuse.cloakfs erofs " "$(types)" "auto takes EROFS where it can"
@@ -138,6 +175,9 @@ down
 cp "$CLOAKFS" "$WORK/cloakfs" # where we are built, nobody may not be able to look
 fails_with 'needs root' "who is not root hears so at once" setpriv --reuid=65534 --regid=65534 --clear-groups \
 	"$WORK/cloakfs" mount --mode erofs "oci:$WORK/odd.sealed:latest" "$MNT"
+setpriv --reuid=65534 --regid=65534 --clear-groups "$WORK/cloakfs" mount --mode auto --cache-dir none \
+	--key "$WORK/key.pem" "oci:$WORK/odd.sealed:latest" "$MNT" >"$LOG" 2>&1 # it may not mount at all
+matches 'FUSE mode, for EROFS mode needs root' "$(cat "$LOG")" "and with auto, why it is FUSE"
 usage() {
 	"$@" >"$WORK/out" 2>"$LOG"
 	echo $?

@@ -8,6 +8,7 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 
+#include "fs/fuse/catalog.h"
 #include "tests/unit/test_fuse_stand.h"
 
 enum {
@@ -531,6 +532,30 @@ static void test_layers_view(void **state)
 		assert_int_equal(lstat(stand_path(&layers, absent[i]), &st), -1);
 }
 
+/* They hold the files that only their owners may read: tar streams, and all that EROFS needs. */
+static void test_kept_from_others(void **state)
+{
+	struct ck_err err = { 0 };
+	struct ck_catalog c;
+	struct ck_item item;
+	struct stat st;
+	uint64_t n = 0;
+
+	(void)state;
+	for (size_t i = 0; i < STAND_LAYERS; i++) {
+		assert_int_equal(stat(stand_path(&layers, i ? "1.tar" : "0.tar"), &st), 0);
+		assert_int_equal(st.st_mode, S_IFREG | 0400);
+		assert_int_equal(st.st_uid, geteuid());
+	}
+	assert_works(ck_catalog_open(&c, &root.stack, CK_VIEW_DEVICES, &err), &err);
+	for (; ck_catalog_item(&c, n + 1, &item); n++) {
+		ck_catalog_stat(&c, &item, &st);
+		assert_int_equal(st.st_mode & 0277, 0);
+	}
+	assert_int_equal(n, 3 + STAND_LAYERS);
+	ck_catalog_close(&c);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -540,7 +565,7 @@ int main(void)
 		cmocka_unit_test(test_sparse),	     cmocka_unit_test(test_listing),
 		cmocka_unit_test(test_many_readers), cmocka_unit_test(test_statfs),
 		cmocka_unit_test(test_mount_table),  cmocka_unit_test(test_read_ahead),
-		cmocka_unit_test(test_layers_view),
+		cmocka_unit_test(test_layers_view),  cmocka_unit_test(test_kept_from_others),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

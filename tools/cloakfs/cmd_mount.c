@@ -122,8 +122,12 @@ static int serve(const struct ck_options *o, enum ck_view view, const char *dir,
 /* Whether EROFS is to answer for the tree, as far as it can be told before. */
 static bool wants_erofs(const struct ck_options *o)
 {
-	return o->view == CK_VIEW_ROOTFS &&
-	       (o->mode == CK_MODE_EROFS || (o->mode == CK_MODE_AUTO && geteuid() == 0));
+	if (o->view != CK_VIEW_ROOTFS || o->mode == CK_MODE_FUSE)
+		return false;
+	if (geteuid() == 0)
+		return true;
+	ck_log(CK_LOG_INFO, "note: FUSE mode, for EROFS mode needs root");
+	return false;
 }
 
 static int serve_mode(const struct ck_options *o, const char *dir, struct ck_stack *stack,
@@ -135,7 +139,7 @@ static int serve_mode(const struct ck_options *o, const char *dir, struct ck_sta
 		return serve(o, o->view, dir, stack, &herald, err);
 	int rc = serve(o, CK_VIEW_DEVICES, dir, stack, &herald, err);
 	/* What fails later is no question of the mode. */
-	if (rc == 0 || herald.told || o->mode == CK_MODE_EROFS || stop_pending())
+	if (rc == 0 || rc == -EINTR || herald.told || o->mode == CK_MODE_EROFS || stop_pending())
 		return rc;
 	ck_log(CK_LOG_INFO, "note: FUSE mode, for EROFS mode failed: %s", err->msg);
 	return serve(o, o->view, dir, stack, &herald, err);
