@@ -45,25 +45,24 @@ static void on_fuse_log(enum fuse_log_level level, const char *fmt, va_list ap)
 	ck_log(level <= FUSE_LOG_WARNING ? CK_LOG_WARNING : CK_LOG_DEBUG, "libfuse: %s", line);
 }
 
-/* A directory, and no cloakfs there yet. */
-static int check_dir(struct ck_mount *m, const char *dir, struct ck_err *err)
+int ck_mount_check(char full[PATH_MAX], const char *dir, struct ck_err *err)
 {
 	struct ck_mounted at;
 	struct stat st;
 
-	if (!realpath(dir, m->dir))
+	if (!realpath(dir, full))
 		return ck_fail(err, -errno, "cannot mount at %s: %s", dir, strerror(errno));
-	int rc = ck_mounted_at(m->dir, &at, err);
+	int rc = ck_mounted_at(full, &at, err);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	if (rc == 0 && at.ours && ck_mounted_stale(m->dir))
+	if (rc == 0 && at.ours && ck_mounted_stale(full, &at))
 		return ck_fail(err, -EBUSY,
 			       "the daemon of the mount at %s is gone (%s); clean up with: "
 			       "cloakfs umount %s",
 			       dir, strerror(ENOTCONN), dir);
 	if (rc == 0 && at.ours)
 		return ck_fail(err, -EBUSY, "an image is already mounted at %s", dir);
-	if (stat(m->dir, &st) < 0)
+	if (stat(full, &st) < 0)
 		return ck_fail(err, -errno, "cannot mount at %s: %s", dir, strerror(errno));
 	if (!S_ISDIR(st.st_mode))
 		return ck_fail(err, -ENOTDIR, "cannot mount at %s: it is not a directory", dir);
@@ -161,7 +160,7 @@ static void raise_read_ahead(const struct ck_mount *m)
 static int open_mount(struct ck_mount *m, struct ck_stack *stack, enum ck_view view,
 		      const char *source, const char *dir, struct ck_err *err)
 {
-	int rc = check_dir(m, dir, err);
+	int rc = ck_mount_check(m->dir, dir, err);
 
 	if (rc == 0)
 		rc = ck_catalog_open(&m->ops.catalog, stack, view, err);

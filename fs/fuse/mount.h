@@ -9,11 +9,17 @@
 #ifndef CK_MOUNT_H
 #define CK_MOUNT_H
 
+#include <limits.h>
+
 #include "fs/stack.h"
 
 enum ck_view { CK_VIEW_ROOTFS, CK_VIEW_LAYERS, CK_VIEW_DEVICES };
 
 struct ck_mount; /* opaque */
+
+/* Whether an image can be mounted at DIR, whose absolute name without symlinks FULL gets.
+ * Errors: -EBUSY (a cloakfs is mounted there, or a dead one), -ENOTDIR, those of realpath. */
+CK_MUST_CHECK int ck_mount_check(char full[PATH_MAX], const char *dir, struct ck_err *err);
 
 /*
  * Mounts STACK (borrowed; for CK_VIEW_ROOTFS already merged) read-only at DIR; the mount
@@ -24,8 +30,8 @@ struct ck_mount; /* opaque */
  * the calling thread, and wait for ck_mount_run.
  * *OUT is the caller's to ck_mount_close, in the same thread; on failure nothing stays
  * mounted.
- * Errors: -EBUSY (a cloakfs is mounted there, or a dead one), -ENOENT, -ENOTDIR, -EPERM,
- * -EINVAL (layers not open, not merged), -ENOMEM, other errnos of mount(2).
+ * Errors: those of ck_mount_check, -EPERM, -EINVAL (layers not open, not merged), -ENOMEM, other
+ * errnos of mount(2).
  */
 CK_MUST_CHECK int ck_mount_open(struct ck_mount **out, struct ck_stack *stack, enum ck_view view,
 				const char *source, const char *dir, struct ck_err *err);

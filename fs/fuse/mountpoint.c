@@ -7,7 +7,10 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/file.h"
 
@@ -102,13 +105,23 @@ bool ck_mounted_still(const char *path, const struct ck_mounted *m)
 	       now.dev_minor == m->dev_minor;
 }
 
-bool ck_mounted_stale(const char *path)
+/* ustat(2) asks what is mounted by its device, however deep it lies below EROFS. */
+bool ck_mounted_stale(const char *path, const struct ck_mounted *m)
 {
+#ifdef SYS_ustat
+	char out[64]; /* it needs half of them */
+	unsigned dev = (unsigned)makedev(m->dev_major, m->dev_minor);
+
+	(void)path;
+	return syscall(SYS_ustat, dev, out) < 0 && errno == ENOTCONN;
+#else
 	struct statx st;
 
 	/* What the kernel has cached would look alive. */
+	(void)m;
 	return statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st) < 0 &&
 	       errno == ENOTCONN;
+#endif
 }
 
 /* fusermount3 says by its exit code only that it failed. */

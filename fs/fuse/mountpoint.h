@@ -31,8 +31,9 @@ CK_MUST_CHECK int ck_mounted_at(const char *path, struct ck_mounted *out, struct
 /* Whether M is still what is mounted on top at PATH. */
 bool ck_mounted_still(const char *path, const struct ck_mounted *m);
 
-/* Whether the daemon of the FUSE mount at PATH is gone. Asks the daemon, if it lives. */
-bool ck_mounted_stale(const char *path);
+/* Whether the daemon of M, which is mounted at PATH, is gone. Asks the daemon, if it lives. On
+ * machines without ustat(2), one below EROFS always seems to live. */
+bool ck_mounted_stale(const char *path, const struct ck_mounted *m);
 
 /*
  * Takes away what is mounted on top at PATH (of a covered mount EROFS alone): as root by

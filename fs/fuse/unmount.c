@@ -62,8 +62,10 @@ int ck_unmount(const char *dir, bool lazy, struct ck_err *err)
 	/* Before the mount goes: its device number may soon be another's. */
 	CK_AUTO(ck_closep) int beacon = ck_beacon_find(m.dev_major, m.dev_minor, &pid);
 	rc = ck_mounted_detach(path, lazy);
-	if (rc == -EBUSY && ck_mounted_stale(path)) /* what is open there is dead anyway */
+	if (rc == -EBUSY && ck_mounted_stale(path, &m)) { /* what is open there is dead anyway */
+		lazy = true;
 		rc = ck_mounted_detach(path, true);
+	}
 	if (rc == 0 && m.covered)
 		rc = detach_below(path, &m, beacon >= 0 ? END_MS : BELOW_MS, lazy);
 	if (rc < 0)

@@ -12,21 +12,6 @@
 #include "tools/cloakfs/commands.h"
 #include "tools/cloakfs/session.h"
 
-/* Before the long work: whether DIR can be mounted on, and its absolute name. */
-static int check_dir(char full[PATH_MAX], const char *dir, struct ck_err *err)
-{
-	CK_AUTO(ck_closep) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0 && errno == ENOTCONN)
-		return ck_fail(err, -EBUSY,
-			       "cannot mount at %s: a mount whose process has died is there; "
-			       "remove it with: cloakfs umount %s",
-			       dir, dir);
-	if (fd < 0 || !realpath(dir, full))
-		return ck_fail(err, -errno, "cannot mount at %s: %s", dir, strerror(errno));
-	return 0;
-}
-
 static void note_pin(const char *image)
 {
 	if (!strstr(image, "@sha256:"))
@@ -81,7 +66,8 @@ static void detach(void)
 
 /* Who is to hear that the mount is there. */
 struct herald {
-	int fd; /* -1: nobody waits */
+	int fd;		  /* -1: nobody waits */
+	const char *note; /* NULL: no news but that */
 	bool told;
 };
 
@@ -92,6 +78,8 @@ static int report_ready(void *ctx, struct ck_err *err)
 	int fd = h->fd;
 
 	h->told = true;
+	if (h->note)
+		ck_log(CK_LOG_INFO, "note: %s", h->note);
 	if (fd < 0)
 		return 0;
 	h->fd = -1;
@@ -137,11 +125,15 @@ static int serve_mode(const struct ck_options *o, const char *dir, struct ck_sta
 
 	if (!wants_erofs(o))
 		return serve(o, o->view, dir, stack, &herald, err);
+	if (o->mode == CK_MODE_AUTO)
+		herald.note = "EROFS mode: the kernel answers for names and attributes";
 	int rc = serve(o, CK_VIEW_DEVICES, dir, stack, &herald, err);
 	/* What fails later is no question of the mode. */
-	if (rc == 0 || rc == -EINTR || herald.told || o->mode == CK_MODE_EROFS || stop_pending())
+	if (rc == 0 || rc == -EINTR || rc == -EBUSY || herald.told || o->mode == CK_MODE_EROFS ||
+	    stop_pending())
 		return rc;
 	ck_log(CK_LOG_INFO, "note: FUSE mode, for EROFS mode failed: %s", err->msg);
+	herald.note = NULL;
 	return serve(o, o->view, dir, stack, &herald, err);
 }
 
@@ -208,7 +200,7 @@ static int run(const struct ck_options *o, struct ck_err *err)
 	if (o->mode == CK_MODE_EROFS && geteuid() != 0)
 		return ck_fail(err, -EPERM,
 			       "--mode erofs needs root; without it, there is --mode fuse");
-	int rc = check_dir(dir, o->args[1], err);
+	int rc = ck_mount_check(dir, o->args[1], err); /* before the long work */
 
 	if (rc < 0)
 		return rc;
@@ -238,7 +230,7 @@ const struct ck_command ck_cmd_mount = {
 	.name = "mount",
 	.synopsis =
 	    "[--config FILE] [--key KEY]... [--cache-dir DIR] [--index DIR]\n"
-	    "                     [--view rootfs|layers] [--mode fuse|erofs|auto] [--foreground]\n"
+	    "                     [--view rootfs|layers] [--mode auto|erofs|fuse] [--foreground]\n"
 	    "                     [--platform OS/ARCH] IMAGE DIR",
 	.summary = "mount the image at DIR",
 	.options = "ckCIvmfp",

@@ -31,7 +31,7 @@ static const struct known {
 	{ 'p', "platform", "OS/ARCH", "pick this platform, not the host's" },
 	{ 'v', "view", "VIEW", "rootfs (the default): the merged tree; layers: each of them" },
 	{ 'm', "mode", "MODE",
-	  "fuse (the default); erofs: the kernel answers for the tree; auto: erofs where it can" },
+	  "auto (the default); erofs: the kernel answers for the tree; fuse: cloakfs does" },
 	{ 'f', "foreground", NULL, "stay; SIGTERM or SIGINT unmounts" },
 	{ 'Z', "lazy", NULL, "at once, though files are open; they stay readable until closed" },
 	{ 'j', "json", NULL, "print JSON" },
@@ -92,7 +92,7 @@ static int parse_mode(enum ck_mode *out, const char *text, struct ck_err *err)
 	else if (strcmp(text, "auto") == 0)
 		*out = CK_MODE_AUTO;
 	else
-		return ck_fail(err, CK_USAGE, "--mode is fuse, erofs or auto, not \"%s\"", text);
+		return ck_fail(err, CK_USAGE, "--mode is auto, erofs or fuse, not \"%s\"", text);
 	return 0;
 }
 

@@ -17,7 +17,7 @@ enum { CK_OPTIONS_MAX_KEYS = 16 };
 enum ck_compress { CK_COMPRESS_DEFAULT, CK_COMPRESS_ZSTD, CK_COMPRESS_KEEP };
 
 /* Who answers for the merged tree. */
-enum ck_mode { CK_MODE_FUSE, CK_MODE_EROFS, CK_MODE_AUTO };
+enum ck_mode { CK_MODE_AUTO, CK_MODE_EROFS, CK_MODE_FUSE };
 
 struct ck_options {
 	const char *config, *platform, *cache_dir, *key_info, *in, *out, *listen;
