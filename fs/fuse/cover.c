@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/fsmount.h"
 #include "base/log.h"
 #include "fs/erofs/attach.h"
 #include "fs/fuse/ops.h"
@@ -118,5 +119,5 @@ int ck_cover(const struct ck_catalog *c, const char *dir, struct ck_err *err)
 	if (rc < 0)
 		return rc;
 	raise_read_ahead();
-	return ck_attach_at(mount, dir, err);
+	return ck_fsmount_at(mount, dir, err);
 }

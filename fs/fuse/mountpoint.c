@@ -31,13 +31,17 @@ static void unescape(char *s)
 	*to = 0;
 }
 
-/* Whether SOURCE, as the table has it, is the image of the mount at PATH (fs/fuse/cover.h). */
-static bool is_image_in(char *source, const char *path)
+/* Whether a mount at PATH is one that we lay over ours; SOURCE is as the table has it. */
+static bool covers(const char *type, char *source, const char *path)
 {
 	size_t n = strlen(path);
 
 	unescape(source);
-	return strncmp(source, path, n) == 0 && strcmp(source + n, "/" CK_COVER_IMAGE) == 0;
+	if (strncmp(source, path, n) != 0)
+		return false;
+	if (strcmp(type, "erofs") == 0)
+		return strcmp(source + n, "/" CK_COVER_IMAGE) == 0;
+	return strcmp(type, "overlay") == 0 && strcmp(source + n, "/" CK_COVER_WRITABLE) == 0;
 }
 
 /* "36 35 98:0 /root /mnt rw,... opt:1 - fuse.x source rw,user_id=0,..." */
@@ -64,7 +68,7 @@ static bool parse_line(char *line, const char *path, struct ck_mounted *out)
 		return false;
 	snprintf(m.type, sizeof m.type, "%s", type);
 	m.ours = strcmp(type, CK_FUSE_TYPE) == 0;
-	m.covered = strcmp(type, "erofs") == 0 && source && is_image_in(source, path);
+	m.n_covers = source && covers(type, source, path);
 	const char *user = opts ? strstr(opts, "user_id=") : NULL;
 	if (user)
 		m.user = (uid_t)strtoul(user + sizeof "user_id=" - 1, NULL, 10);
@@ -86,11 +90,11 @@ int ck_mounted_at(const char *path, struct ck_mounted *out, struct ck_err *err)
 	     line = strtok_r(NULL, "\n", &save)) {
 		if (!parse_line(line, path, &top))
 			continue;
-		if (top.covered && found && out->ours && !out->covered) {
-			out->covered = true;
+		if (top.n_covers && found && out->ours) {
+			out->n_covers++;
 		} else {
 			*out = top;
-			out->covered = false;
+			out->n_covers = 0;
 		}
 		found = true;
 	}

@@ -12,13 +12,15 @@
 
 #define CK_FUSE_TYPE "fuse.cloakfs"
 
-/* The name of the image in a mount that EROFS lies over. */
-#define CK_COVER_IMAGE "meta.erofs"
+/* What lies over our mount, at the same place, says so by its source, PATH "/" and one of these:
+ * EROFS, by the name of its image there; and an overlay. */
+#define CK_COVER_IMAGE	  "meta.erofs"
+#define CK_COVER_WRITABLE "writable"
 
 struct ck_mounted {
 	unsigned dev_major, dev_minor; /* st_dev of what is mounted */
 	bool ours;		       /* a cloakfs mount */
-	bool covered;		       /* and our EROFS lies over it, which is not told of */
+	unsigned n_covers;	       /* what of ours lies over it, which is not told of */
 	char type[64];		       /* of filesystem */
 	uid_t user;		       /* who mounted it; 0 unless a FUSE mount says other */
 };
@@ -36,9 +38,9 @@ bool ck_mounted_still(const char *path, const struct ck_mounted *m);
 bool ck_mounted_stale(const char *path, const struct ck_mounted *m);
 
 /*
- * Takes away what is mounted on top at PATH (of a covered mount EROFS alone): as root by
- * umount2, else by fusermount3. LAZY takes it out of the tree at once, though files in it are open.
- * Errors: -EBUSY, -EPERM, -EINVAL (nothing there), errnos, without a message.
+ * Takes away what is mounted on top at PATH (of a covered mount the uppermost cover alone): as root
+ * by umount2, else by fusermount3. LAZY takes it out of the tree at once, though files in it are
+ * open. Errors: -EBUSY, -EPERM, -EINVAL (nothing there), errnos, without a message.
  */
 CK_MUST_CHECK int ck_mounted_detach(const char *path, bool lazy);
 

@@ -69,6 +69,7 @@ struct herald {
 	int fd;		  /* -1: nobody waits */
 	const char *note; /* NULL: no news but that */
 	bool told;
+	bool erofs; /* it came so far as to have one */
 };
 
 /* Closes the descriptor. Errors: -EINTR when nobody waits any more. */
@@ -95,14 +96,16 @@ static int serve(const struct ck_options *o, enum ck_view view, const char *dir,
 		 struct ck_stack *stack, struct herald *herald, struct ck_err *err)
 {
 	struct ck_mount *m = NULL;
+	struct ck_mount_spec spec = { .view = view, .source = o->args[0], .upper = o->writable };
 
 	/* A signal between mounting and serving would leave the mount behind, so it waits. */
 	block_stop_signals();
-	int rc = ck_mount_open(&m, stack, view, o->args[0], dir, err);
+	int rc = ck_mount_open(&m, stack, &spec, dir, err);
 	if (rc == 0 && stop_pending())
 		rc = ck_fail(err, -EINTR, "interrupted while mounting");
 	if (rc == 0)
 		rc = ck_mount_run(m, report_ready, herald, err);
+	herald->erofs = m && ck_mount_has_erofs(m);
 	ck_mount_close(m);
 	return rc;
 }
@@ -129,8 +132,8 @@ static int serve_mode(const struct ck_options *o, const char *dir, struct ck_sta
 		herald.note = "EROFS mode: the kernel answers for names and attributes";
 	int rc = serve(o, CK_VIEW_DEVICES, dir, stack, &herald, err);
 	/* What fails later is no question of the mode. */
-	if (rc == 0 || rc == -EINTR || rc == -EBUSY || herald.told || o->mode == CK_MODE_EROFS ||
-	    stop_pending())
+	if (rc == 0 || rc == -EINTR || rc == -EBUSY || herald.told || herald.erofs ||
+	    o->mode == CK_MODE_EROFS || stop_pending())
 		return rc;
 	ck_log(CK_LOG_INFO, "note: FUSE mode, for EROFS mode failed: %s", err->msg);
 	herald.note = NULL;
@@ -197,6 +200,12 @@ static int run(const struct ck_options *o, struct ck_err *err)
 	if (o->mode == CK_MODE_EROFS && o->view != CK_VIEW_ROOTFS)
 		return ck_fail(err, CK_USAGE,
 			       "--mode erofs shows the merged tree, not --view layers");
+	if (o->writable && o->view != CK_VIEW_ROOTFS)
+		return ck_fail(err, CK_USAGE,
+			       "--writable is for the merged tree, not --view layers");
+	if (o->writable && geteuid() != 0)
+		return ck_fail(err, -EPERM,
+			       "--writable needs root, or a user namespace in which one is root");
 	if (o->mode == CK_MODE_EROFS && geteuid() != 0)
 		return ck_fail(err, -EPERM,
 			       "--mode erofs needs root; without it, there is --mode fuse");
@@ -230,10 +239,11 @@ const struct ck_command ck_cmd_mount = {
 	.name = "mount",
 	.synopsis =
 	    "[--config FILE] [--key KEY]... [--cache-dir DIR] [--index DIR]\n"
-	    "                     [--view rootfs|layers] [--mode auto|erofs|fuse] [--foreground]\n"
-	    "                     [--platform OS/ARCH] IMAGE DIR",
+	    "                     [--view rootfs|layers] [--mode auto|erofs|fuse]\n"
+	    "                     [--writable DIR|tmpfs] [--foreground] [--platform OS/ARCH]\n"
+	    "                     IMAGE DIR",
 	.summary = "mount the image at DIR",
-	.options = "ckCIvmfp",
+	.options = "ckCIvmwfp",
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,

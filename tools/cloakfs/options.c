@@ -32,6 +32,8 @@ static const struct known {
 	{ 'v', "view", "VIEW", "rootfs (the default): the merged tree; layers: each of them" },
 	{ 'm', "mode", "MODE",
 	  "auto (the default); erofs: the kernel answers for the tree; fuse: cloakfs does" },
+	{ 'w', "writable", "DIR",
+	  "what is changed in the tree goes into DIR; tmpfs: into memory, until it is unmounted" },
 	{ 'f', "foreground", NULL, "stay; SIGTERM or SIGINT unmounts" },
 	{ 'Z', "lazy", NULL, "at once, though files are open; they stay readable until closed" },
 	{ 'j', "json", NULL, "print JSON" },
@@ -164,6 +166,9 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 		return 0;
 	case 'I':
 		o->index = value;
+		return 0;
+	case 'w':
+		o->writable = value;
 		return 0;
 	case 'p':
 		o->platform = value;
