@@ -30,8 +30,8 @@ struct ck_mount {
 	char dir[PATH_MAX]; /* absolute, no symlinks */
 	struct ck_mounted at;
 	bool mounted;
-	const char *upper; /* of the overlay to come, borrowed; NULL: none */
-	int upper_lock;	   /* -1: none */
+	struct ck_mount_spec spec;
+	int upper_lock; /* -1: none */
 	bool has_erofs;
 	atomic_uint n_covers; /* EROFS, an overlay: by now */
 	int beacon;	      /* -1: none */
@@ -161,9 +161,10 @@ static void raise_read_ahead(const struct ck_mount *m)
 		       strerror(errno));
 }
 
-static int open_mount(struct ck_mount *m, struct ck_stack *stack, const struct ck_mount_spec *spec,
-		      const char *dir, struct ck_err *err)
+static int open_mount(struct ck_mount *m, struct ck_stack *stack, const char *dir,
+		      struct ck_err *err)
 {
+	const struct ck_mount_spec *spec = &m->spec;
 	int rc = ck_mount_check(m->dir, dir, err);
 
 	if (rc == 0)
@@ -205,11 +206,11 @@ int ck_mount_open(struct ck_mount **out, struct ck_stack *stack, const struct ck
 	if (!m)
 		return ck_nomem(err, "mounting an image");
 	m->beacon = m->upper_lock = -1;
-	m->upper = spec->upper;
+	m->spec = *spec;
 	/* From here on a signal waits for ck_mount_run, and leaves no dead mount behind. */
 	ending_signals(&m->signals);
 	pthread_sigmask(SIG_BLOCK, &m->signals, &m->mask);
-	int rc = open_mount(m, stack, spec, dir, err);
+	int rc = open_mount(m, stack, dir, err);
 	if (rc < 0)
 		ck_mount_close(m);
 	else
@@ -253,8 +254,9 @@ static void detach(struct ck_mount *m)
 static bool uncovered(struct ck_mount *m)
 {
 	struct ck_mounted now;
+	unsigned n = atomic_load(&m->n_covers); /* before the table is read: they grow meanwhile */
 
-	return ck_mounted_at(m->dir, &now, NULL) == 0 && now.n_covers < atomic_load(&m->n_covers) &&
+	return n && ck_mounted_at(m->dir, &now, NULL) == 0 && now.n_covers < n &&
 	       now.dev_major == m->at.dev_major && now.dev_minor == m->at.dev_minor;
 }
 
@@ -264,7 +266,7 @@ static int await_signal(struct watch *w)
 {
 	struct ck_mount *m = w->m;
 	struct signalfd_siginfo got;
-	bool covers = m->upper || m->ops.catalog.view == CK_VIEW_DEVICES; /* else no need to look */
+	bool covers = m->spec.upper || m->spec.view == CK_VIEW_DEVICES; /* else no need to look */
 	CK_AUTO(ck_closep)
 	int table = covers ? open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC) : -1;
 	struct pollfd on[] = { { .fd = w->signals, .events = POLLIN },
@@ -352,13 +354,13 @@ static int finish_opening(struct ck_mount *m, ck_ready_fn *ready, void *ctx, str
 	unsigned n = 0;
 	int rc = 0;
 
-	if (m->ops.catalog.view == CK_VIEW_DEVICES) {
-		rc = ck_cover(&m->ops.catalog, m->dir, err);
+	if (m->spec.view == CK_VIEW_DEVICES) {
+		rc = ck_cover(&m->ops.catalog, m->dir, m->spec.userns, err);
 		m->has_erofs = rc == 0;
 		n++;
 	}
-	if (rc == 0 && m->upper) {
-		rc = ck_writable_at(m->dir, m->upper, &m->upper_lock, err);
+	if (rc == 0 && m->spec.upper) {
+		rc = ck_writable_at(m->dir, m->spec.upper, &m->upper_lock, err);
 		n++;
 	}
 	atomic_store(&m->n_covers, rc == 0 ? n : 0);

@@ -26,6 +26,8 @@ struct ck_mount_spec {
 	const char *source; /* names the image in mount tables */
 	const char
 	    *upper; /* merged tree: an overlay writes there (fs/fuse/writable.h); NULL: none */
+	const int
+	    *userns; /* devices view: EROFS shows ids by it (fs/fuse/idmap.h); NULL: as they are */
 };
 
 /*

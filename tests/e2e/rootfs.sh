@@ -87,9 +87,12 @@ for mode in erofs fuse; do
 	ok "$mode: who had a file open writes to it" sh -c 'echo on >&7'
 	exec 7>&-
 	gone "$mode: when it is closed, the process ends"
-	up --mode $mode --writable tmpfs
-	ok "$mode: umount(8) takes the overlay away" umount "$MNT"
-	gone "$mode: and the rest goes after it"
+	for i in $(seq 20); do
+		up --mode $mode --writable tmpfs
+		umount "$MNT" || bail "$mode: umount(8) takes the overlay away" "the $i. time: $(types)"
+		wait_until 10 eval '[ -z "$(types)" ]'
+	done
+	gone "$mode: umount(8) takes the overlay away, and the rest goes after it, 20 times"
 	up --mode $mode --writable tmpfs
 	exec 7>"$MNT/open"
 	ok "$mode: umount -l, too" umount -l "$MNT"
@@ -143,6 +146,37 @@ oldn
 1
 unmounted" "$(grep -v '^cloakfs: note' "$WORK/out")" "and an overlay by user attributes"
 
+# ---- other users ----------------------------------------------------------------------------------
+layout_new "$WORK/users"
+printf '%s\n' 'dir . mode=755' 'file root data=root mode=600' 'file user data=user uid=7 gid=8' 'file far data=far uid=5000 gid=5000' \
+	'file cap data=cap mode=755 x.SCHILY.xattr.security.capability=\x01\x00\x00\x02\x00\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00' end |
+	"$E2E/mktar" >"$WORK/users.tar"
+layout_add "$WORK/users" "$WORK/users.tar" gzip
+layout_finish "$WORK/users" latest
+sealed "$WORK/users"
+IMG=oci:$WORK/users.sealed:latest
+owners() { (cd "$MNT" && stat -c '%n %u:%g' root user far | xargs); }
+as_user() { setpriv --reuid=100000 --regid=100000 --clear-groups "$@"; }
+up --uidmap 0:100000:1000
+is "root 100000:100000 user 100007:100008 far 65534:65534" "$(owners)" "--uidmap shows other owners, and nobody for those it does not name"
+is root "$(as_user cat "$MNT/root")" "who can read what is theirs"
+matches 'rootid=100000' "$(getcap -n "$MNT/cap")" "capabilities are theirs, too"
+down
+up --uidmap 0:100000:10 --uidmap 5000:0:1 --gidmap 0:200000:5001
+is "root 100000:200000 user 100007:200008 far 0:205000" "$(owners)" "ranges, and groups of their own"
+down
+up --uidmap 0:100000:1000 --writable tmpfs
+is "user 100007:100008" "$(chmod 640 "$MNT/user" && (cd "$MNT" && stat -c '%n %u:%g' user))" "what is changed in an overlay keeps such owners"
+is mine "$(as_user sh -c 'echo mine >>"$1" && tail -c 5 "$1"' - "$MNT/root")" "and is theirs to change"
+down
+is 2 "$(usage "$CLOAKFS" mount --uidmap 0:100000 "$IMG" "$MNT")" "what is no range"
+is 2 "$(usage "$CLOAKFS" mount --gidmap 0:100000:0 "$IMG" "$MNT")" "an empty range"
+is 2 "$(usage "$CLOAKFS" mount --gidmap 0:4294967296:1 "$IMG" "$MNT")" "a number too large"
+matches 'no range of ids IMAGE-ID:' "$(cat "$LOG")" "and is told what one is"
+fails_with 'takes no such ranges' "ranges that overlap" "$CLOAKFS" mount --uidmap 0:1:10 --uidmap 5:100:10 "$IMG" "$MNT"
+is 2 "$(usage "$CLOAKFS" mount --mode fuse --uidmap 0:1:1 "$IMG" "$MNT")" "FUSE mode maps none"
+matches 'inside the user namespace' "$(cat "$LOG")" "and says what does"
+
 # ---- containers ---------------------------------------------------------------------------------
 image_system "$WORK/system" bash coreutils findutils sed grep tar
 sealed "$WORK/system"
@@ -165,6 +199,13 @@ is "0
 hello" "$(cd "$WORK/bundle" && contained crun --root "$WORK/crun" --cgroup-manager=disabled run "ck-$$" 2>&1)" "crun runs a container on it"
 is hello "$(cat "$MNT/new")" "which writes there"
 matches '^0' "$(contained timeout 100 systemd-nspawn --register=no --keep-unit -q -D "$MNT" /usr/bin/id -u 2>&1)" "systemd-nspawn, too"
+down
+up --uidmap 0:100000:65536 --writable tmpfs
+(cd "$WORK/bundle" && jq '.linux.namespaces += [{type: "user"}] | .linux.uidMappings = [{containerID: 0, hostID: 100000, size: 65536}]
+	| .linux.gidMappings = .linux.uidMappings' config.json >new && mv new config.json)
+is "0
+hello" "$(cd "$WORK/bundle" && contained crun --root "$WORK/crun" --cgroup-manager=disabled run "ck-u$$" 2>&1)" "crun runs a container of another user's on it"
+is 100000 "$(stat -c %u "$MNT/new")" "which writes as that one"
 down
 up
 is "0

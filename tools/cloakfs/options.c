@@ -34,6 +34,9 @@ static const struct known {
 	  "auto (the default); erofs: the kernel answers for the tree; fuse: cloakfs does" },
 	{ 'w', "writable", "DIR",
 	  "what is changed in the tree goes into DIR; tmpfs: into memory, until it is unmounted" },
+	{ 'U', "uidmap", "RANGE",
+	  "IMAGE-ID:SHOWN-ID:COUNT, users to show in place of the image's; repeatable" },
+	{ 'G', "gidmap", "RANGE", "the same for groups; where it is not given, --uidmap counts" },
 	{ 'f', "foreground", NULL, "stay; SIGTERM or SIGINT unmounts" },
 	{ 'Z', "lazy", NULL, "at once, though files are open; they stay readable until closed" },
 	{ 'j', "json", NULL, "print JSON" },
@@ -142,6 +145,11 @@ static int add_key(const char **keys, size_t *n, const char *option, const char 
 	return 0;
 }
 
+static int add_range(char *map, size_t cap, const char *range, struct ck_err *err)
+{
+	return ck_idmap_add(map, cap, range, err) < 0 ? CK_USAGE : 0;
+}
+
 static int take_value(struct ck_options *o, char letter, const char *value, struct ck_err *err)
 {
 	switch (letter) {
@@ -167,6 +175,10 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	case 'I':
 		o->index = value;
 		return 0;
+	case 'U':
+		return add_range(o->idmap.uids, sizeof o->idmap.uids, value, err);
+	case 'G':
+		return add_range(o->idmap.gids, sizeof o->idmap.gids, value, err);
 	case 'w':
 		o->writable = value;
 		return 0;

@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "fs/fuse/idmap.h"
 #include "fs/fuse/mount.h"
 #include "keyprov/keyring.h"
 
@@ -30,6 +31,7 @@ struct ck_options {
 	size_t layer; /* SIZE_MAX when not given */
 	enum ck_view view;
 	enum ck_mode mode;
+	struct ck_idmap idmap;
 	bool json, long_form, foreground, exec, lazy;
 	bool help;
 	char **args; /* what is no option; n_args of them */
