@@ -37,11 +37,14 @@ typedef int ck_ready_fn(void *ctx, struct ck_err *err);
  * Serves with several threads, tells READY (may be NULL) in the calling one, and goes on until
  * the mount is unmounted or SIGINT, SIGTERM or SIGHUP comes. A signal unmounts, though files are
  * open; requests under way are answered, and what is open then is dead. SIGURG is used meanwhile.
+ * A read that is not done within TIMEOUT_MS (1 or more) is answered EIO. When all is over but for
+ * such reads, this does not return: nothing ends their threads but the end of the process, so it
+ * is ended (status 0, or 1 where it would have returned an error, which is logged then).
  * Errors: those of the FUSE session, of ck_cover (devices view), and of READY; -EINTR where a
  * signal came while they were.
  */
-CK_MUST_CHECK int ck_mount_run(struct ck_mount *m, ck_ready_fn *ready, void *ctx,
-			       struct ck_err *err);
+CK_MUST_CHECK int ck_mount_run(struct ck_mount *m, uint64_t timeout_ms, ck_ready_fn *ready,
+			       void *ctx, struct ck_err *err);
 
 /* Unmounts where still mounted. NULL is allowed. */
 void ck_mount_close(struct ck_mount *m);

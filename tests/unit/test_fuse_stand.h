@@ -140,7 +140,7 @@ static inline void stand_mount(struct stand *s, enum ck_view view, const char *s
 		}
 		if (write(ready[1], "", 1) != 1)
 			_exit(2);
-		rc = ck_mount_run(m, NULL, NULL, &err);
+		rc = ck_mount_run(m, 60000, NULL, NULL, &err);
 		ck_mount_close(m);
 		usleep(s->linger_ms * 1000);
 		exit(rc == 0 ? 0 : 3); /* not _exit: sanitizers look back here */

@@ -1,11 +1,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/secret.h"
@@ -104,7 +106,8 @@ static int report_ready(void *ctx, struct ck_err *err)
 }
 
 static int serve(const struct ck_options *o, enum ck_view view, const char *dir,
-		 struct ck_stack *stack, struct herald *herald, struct ck_err *err)
+		 struct ck_stack *stack, uint64_t timeout_ms, struct herald *herald,
+		 struct ck_err *err)
 {
 	struct ck_mount *m = NULL;
 
@@ -114,7 +117,7 @@ static int serve(const struct ck_options *o, enum ck_view view, const char *dir,
 	if (rc == 0 && stop_pending())
 		rc = ck_fail(err, -EINTR, "interrupted while mounting");
 	if (rc == 0)
-		rc = ck_mount_run(m, report_ready, herald, err);
+		rc = ck_mount_run(m, timeout_ms, report_ready, herald, err);
 	ck_mount_close(m);
 	return rc;
 }
@@ -131,18 +134,31 @@ static bool wants_erofs(const struct ck_options *o)
 }
 
 static int serve_mode(const struct ck_options *o, const char *dir, struct ck_stack *stack,
-		      int ready, struct ck_err *err)
+		      uint64_t timeout_ms, int ready, struct ck_err *err)
 {
 	struct herald herald = { .fd = ready };
 
 	if (!wants_erofs(o))
-		return serve(o, o->view, dir, stack, &herald, err);
-	int rc = serve(o, CK_VIEW_DEVICES, dir, stack, &herald, err);
+		return serve(o, o->view, dir, stack, timeout_ms, &herald, err);
+	int rc = serve(o, CK_VIEW_DEVICES, dir, stack, timeout_ms, &herald, err);
 	/* What fails later is no question of the mode. */
 	if (rc == 0 || rc == -EINTR || herald.told || o->mode == CK_MODE_EROFS || stop_pending())
 		return rc;
 	ck_log(CK_LOG_INFO, "note: FUSE mode, for EROFS mode failed: %s", err->msg);
-	return serve(o, o->view, dir, stack, &herald, err);
+	return serve(o, o->view, dir, stack, timeout_ms, &herald, err);
+}
+
+/* What is read ahead may hang where no reader does, and closing the layers would wait for it. */
+static void *give_up(void *arg)
+{
+	const struct timespec patience = { .tv_sec = 1 };
+	const struct ck_err *failed = arg;
+
+	nanosleep(&patience, NULL);
+	if (failed)
+		ck_log(CK_LOG_ERROR, "%s", failed->msg);
+	ck_log(CK_LOG_WARNING, "reads ahead that still hang are given up");
+	_exit(failed ? 1 : 0);
 }
 
 static int mount_image(const struct ck_options *o, const char *dir, int ready, struct ck_err *err)
@@ -164,7 +180,11 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 		return rc;
 	ck_log_init("cloakfs", CK_LOG_INFO); /* a service from here on */
 	note_pin(o->args[0]);
-	return serve_mode(o, dir, stack, ready, err);
+	rc = serve_mode(o, dir, stack, s.config.request_timeout_ms, ready, err);
+	pthread_t last;
+	if (pthread_create(&last, NULL, give_up, rc < 0 ? err : NULL) == 0)
+		(void)pthread_detach(last);
+	return rc;
 }
 
 /* In the child, forked before there was any thread or key. */
