@@ -12,9 +12,10 @@
 /* Seconds; the kernel's clock does not reach further. */
 #define FOREVER 1e9
 
-/* MAX_AHEAD: reads that nobody may be waiting for yet, most of them all, are sent as long as there
- * are fewer; the other threads are left for the rest. */
-enum { SAME_FAILURE_MS = 1000, MAX_AHEAD = CK_DEADLINE_SLOTS * 3 / 4 };
+/* MAX_AHEAD: read-ahead, and all that EROFS reads of layers, that the kernel sends us at once. One
+ * layer that hangs takes as many threads: fewer than are stuck when others are refused, too, and
+ * with so many stuck there are still threads for metadata. */
+enum { SAME_FAILURE_MS = 1000, MAX_AHEAD = CK_DEADLINE_SLOTS * 3 / 8 };
 
 static struct ck_ops *ops_of(fuse_req_t req)
 {

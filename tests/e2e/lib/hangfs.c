@@ -1,11 +1,11 @@
 /*
  * hangfs - a filesystem whose server stops answering.
  *
- *   hangfs DIR CONTROL MOUNTPOINT     shows DIR, read-only; serves until unmounted or killed
+ *   hangfs DIR CONTROL MOUNTPOINT     shows DIR, read-only; serves until killed
  *
- * While there is a file CONTROL with "WORD OFFSET [deaf]" in it, reads from OFFSET on of files
- * whose path has WORD in it ("/": of all) are not answered; they are when it has gone. Who is
- * killed while it waits ends, as with NFS; with "deaf" not even that, as with a dead disk.
+ * While there is a file CONTROL with "WORD FROM TO [deaf]" in it, reads of the bytes FROM..TO-1 of
+ * files whose path has WORD in it ("/": of all) are not answered; they are when it has gone. Who
+ * is killed while it waits ends, as with NFS; with "deaf" not even that, as with a dead disk.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -28,17 +28,17 @@ static const char *below(const char *path)
 	return path[1] ? path + 1 : ".";
 }
 
-static bool hangs(const char *path, off_t end, bool *deaf)
+static bool hangs(const char *path, off_t off, size_t nbytes, bool *deaf)
 {
 	char word[256] = "", how[16] = "";
-	long long from = 0;
+	long long from, to;
 	FILE *f = fopen(control, "re");
-	bool there = f && fscanf(f, "%255s %lld %15s", word, &from, how) >= 2;
+	bool there = f && fscanf(f, "%255s %lld %lld %15s", word, &from, &to, how) >= 3;
 
 	if (f)
 		(void)fclose(f);
 	*deaf = strcmp(how, "deaf") == 0;
-	return there && strstr(path, word) && end > from;
+	return there && strstr(path, word) && off < to && off + (off_t)nbytes > from;
 }
 
 static int on_getattr(const char *path, struct stat *st, struct fuse_file_info *fi)
@@ -62,7 +62,7 @@ static int on_read(const char *path, char *buf, size_t nbytes, off_t off, struct
 {
 	bool deaf;
 
-	while (hangs(path, off + (off_t)nbytes, &deaf)) {
+	while (hangs(path, off, nbytes, &deaf)) {
 		if (fuse_interrupted() && !deaf)
 			return -EINTR;
 		(void)usleep(20000);
@@ -102,7 +102,6 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	fuse_loop_cfg_set_max_threads(loop, MAX_WAITING);
-	fuse_set_signal_handlers(fuse_get_session(f));
 	int rc = fuse_loop_mt(f, loop);
 	fuse_unmount(f);
 	return rc != 0;
