@@ -29,11 +29,13 @@ struct ck_mount {
 	char dir[PATH_MAX]; /* absolute, no symlinks */
 	struct ck_mounted at;
 	bool mounted;
-	atomic_bool covered;		       /* by EROFS */
+	atomic_bool covered; /* by EROFS */
+	int beacon;	     /* -1: none */
+	sigset_t signals;    /* that end the mount, and the one that nudges */
+	sigset_t mask;	     /* as it was before the mount was opened */
+
 	_Atomic(const struct ck_err *) failed; /* what ck_mount_run will return */
-	int beacon;			       /* -1: none */
-	sigset_t signals;		       /* that end the mount, and the one that nudges */
-	sigset_t mask;			       /* as it was before the mount was opened */
+	bool over;			       /* but for reads that hang; the clock's own */
 };
 
 /* libfuse writes to stderr, which a daemon no longer has. */
@@ -413,8 +415,10 @@ static void on_stuck(void *ctx)
 {
 	struct ck_mount *m = ctx;
 	const struct ck_err *failed = atomic_load(&m->failed);
+	bool before = m->over;
 
-	if (!fuse_session_exited(m->session))
+	m->over = fuse_session_exited(m->session);
+	if (!m->over || !before) /* not at once: an answer may be on its way */
 		return;
 	if (failed)
 		ck_log(CK_LOG_ERROR, "%s", failed->msg);

@@ -159,16 +159,17 @@ static void log_failed_read(struct ck_ops *o, const struct ck_item *item, size_t
 	       item->layer, nbytes, off, path, err->msg);
 }
 
-/* A dead disk fails whatever is asked of it: one line a second. WHY: a sentence's end. */
-static void log_late_read(struct ck_ops *o, const struct ck_deadline_read *r, const char *why)
+/* A dead disk fails whatever is asked of it: one line a second, LAST being when there was one. */
+static void log_late_read(struct ck_ops *o, const struct ck_deadline_read *r,
+			  _Atomic uint64_t *last, const char *why)
 {
 	struct ck_deadline_stats now;
 	struct ck_item item;
 	char path[256] = "";
-	uint64_t t = ck_now_ms(), before = atomic_load(&o->late_ms);
+	uint64_t t = ck_now_ms(), before = atomic_load(last);
 
 	if ((before && t - before < SAME_FAILURE_MS) ||
-	    !atomic_compare_exchange_strong(&o->late_ms, &before, t))
+	    !atomic_compare_exchange_strong(last, &before, t))
 		return;
 	if (ck_catalog_item(&o->catalog, r->id, &item))
 		ck_catalog_path(&o->catalog, &item, path, sizeof path);
@@ -188,7 +189,7 @@ void ck_ops_overdue(void *ctx, const struct ck_deadline_read *r)
 	fuse_reply_err(r->req, EIO);
 	snprintf(why, sizeof why, "not answered within %" PRIu64 ".%" PRIu64 " s", ms / 1000,
 		 ms % 1000 / 100);
-	log_late_read(o, r, why);
+	log_late_read(o, r, &o->overdue_ms, why);
 }
 
 /* Of data that are not in memory, by the deadline. */
@@ -205,7 +206,7 @@ static void read_layer(fuse_req_t req, const struct ck_item *item, size_t nbytes
 		r.layer = o->catalog.n_layers; /* it has bytes of any */
 	int slot = ck_deadline_begin(o->deadline, &r);
 	if (slot < 0) {
-		log_late_read(o, &r, "refused: others hang");
+		log_late_read(o, &r, &o->refused_ms, "refused, for others hang");
 		fuse_reply_err(req, EIO);
 		return;
 	}

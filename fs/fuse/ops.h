@@ -26,7 +26,8 @@ struct ck_ops {
 	_Atomic uint64_t failed_read; /* the last one that was logged, and when */
 	_Atomic uint64_t failed_ms;
 	struct ck_deadline *deadline; /* owned by who serves; none is needed for the handshake */
-	_Atomic uint64_t late_ms;     /* when a read was last said to be late or refused */
+	_Atomic uint64_t overdue_ms;  /* when such a read was last logged */
+	_Atomic uint64_t refused_ms;
 };
 
 /* Answers R, a read whose deadline has passed. CTX: struct ck_ops. */

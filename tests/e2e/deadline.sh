@@ -207,6 +207,15 @@ deaf() {
 	exec 7<&- 8<&-
 	heal
 	daemon_ends "$mode: with what hung ends the daemon" 1
+	up "$1" $SHORT
+	hang 0 1000000000 deaf
+	readers 10 10
+	wait_until $BOUND all begun
+	kill -9 $READERS
+	ok "$mode: umount does not wait for such threads" timeout $BOUND "$CLOAKFS" umount "$MNT"
+	is "" "$(types)" "$mode: nor does the mount stay"
+	heal
+	daemon_ends "$mode: afterwards the daemon ends" 1
 }
 
 # The layer hangs, but for its index, before it is mounted.
@@ -236,7 +245,7 @@ ahead() {
 
 for m in fuse erofs; do
 	one_reader $m
-	patience $m "$([ $m = fuse ] && echo 25 || echo 10)"
+	patience $m "$([ $m = fuse ] && echo 25 || echo 12)"
 	many_readers $m
 	signalled $m
 	deaf $m
