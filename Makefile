@@ -110,9 +110,10 @@ $(BUILD)/fuzz/%: $(BUILD)/tests/fuzz/%.o $(call objs,tests/fuzz/lib) $(LIB)
 	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 # The end-to-end tests' own tools: nothing of ours is in them.
+E2E_LIBS_hangfs = $$(pkg-config --libs fuse3)
 $(BUILD)/e2e/%: $(BUILD)/tests/e2e/lib/%.o
 	@mkdir -p $(@D)
-	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ -lcrypto -lzstd
+	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ -lcrypto -lzstd $(E2E_LIBS_$(@F))
 
 $(BUILD)/bench/%: $(BUILD)/tools/bench/%.o $(LIB)
 	@mkdir -p $(@D)

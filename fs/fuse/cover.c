@@ -38,30 +38,41 @@ static char **device_paths(const struct ck_catalog *c, const char *dir, size_t *
 	return paths;
 }
 
-/* Compares the start of the file INO, at PATH, as the MOUNT shows it with what the layer has. Of
- * a layer that is damaged there nothing can be said: reading it will be an error. */
+static const struct ck_extent *first_extent(const struct ck_catalog *c, const struct ck_node *n)
+{
+	return &c->stack->index[n->layer]->extents[n->entry->first_extent];
+}
+
+/* Compares the first data of the file INO, at PATH, as the MOUNT shows it with what the tar stream
+ * in TAR has, past the page cache. Both are asked of the kernel, for so there is a deadline. Of a
+ * layer that is damaged there, or hangs, nothing can be said: reading it will be an error. */
 static int check_file(const struct ck_catalog *c, int mount, ck_ino ino, const char *path,
-		      struct ck_err *err)
+		      const char *tar, struct ck_err *err)
 {
 	const struct ck_node *node = &c->stack->tree->nodes[ino];
+	const struct ck_extent *x = first_extent(c, node);
 	uint8_t want[SAMPLE], got[SAMPLE];
-	size_t n = node->entry->size < SAMPLE ? (size_t)node->entry->size : SAMPLE;
+	size_t n = x->len < SAMPLE ? (size_t)x->len : SAMPLE;
+	CK_AUTO(ck_closep) int from = open(tar, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	ssize_t is = from < 0 ? -1 : pread(from, want, n, (off_t)x->tar_off);
 
-	int rc = ck_stack_read(c->stack, node->layer, node->entry, want, n, 0, err);
-	if (rc < 0)
-		return rc == -EIO ? 0 : rc;
+	if (is < 0 && errno == EIO)
+		return 0;
+	if (is != (ssize_t)n)
+		return ck_fail(err, -EIO, "cannot read %s: %s", tar, strerror(errno));
 	CK_AUTO(ck_closep) int fd = openat(mount, path + 1, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	ssize_t is = fd < 0 ? -1 : pread(fd, got, n, 0);
+	is = fd < 0 ? -1 : pread(fd, got, n, (off_t)x->file_off);
 	if (is < 0)
 		return ck_fail(err, -EIO, "EROFS does not read %.200s: %s", path, strerror(errno));
-	if ((size_t)is != n || memcmp(got, want, n) != 0)
+	if (is != (ssize_t)n || memcmp(got, want, n) != 0)
 		return ck_fail(err, -EIO, "EROFS reads something else in %.200s of layer %" PRIu32,
 			       path, node->layer);
 	return 0;
 }
 
-/* Of each layer one file that begins with data of it, and can be opened by its path. */
-static int check_devices(const struct ck_catalog *c, int mount, struct ck_err *err)
+/* Of each layer one file that has data of it, and can be opened by its path. TARS: each layer's. */
+static int check_devices(const struct ck_catalog *c, int mount, char *const *tars,
+			 struct ck_err *err)
 {
 	const struct ck_tree *t = c->stack->tree;
 	char path[PATH_MAX];
@@ -72,13 +83,14 @@ static int check_devices(const struct ck_catalog *c, int mount, struct ck_err *e
 		return ck_nomem(err, "checking the devices of EROFS");
 	for (ck_ino i = 1; rc == 0 && i <= t->n_nodes; i++) {
 		const struct ck_node *n = &t->nodes[i];
-		if (!n->entry || !S_ISREG(n->entry->mode) || !n->entry->n_extents || seen[n->layer])
+		if (!n->entry || !S_ISREG(n->entry->mode) || !n->entry->n_extents ||
+		    !first_extent(c, n)->len || seen[n->layer])
 			continue;
 		ck_tree_path(t, i, path, sizeof path);
 		if (strlen(path) == sizeof path - 1)
 			continue; /* cut, or too long to be opened */
 		seen[n->layer] = true;
-		rc = check_file(c, mount, i, path, err);
+		rc = check_file(c, mount, i, path, tars[n->layer], err);
 	}
 	free(seen);
 	return rc;
@@ -114,9 +126,9 @@ int ck_cover(const struct ck_catalog *c, const char *dir, const int *userns, str
 	if (!paths)
 		return ck_nomem(err, "mounting EROFS");
 	int rc = ck_attach_open(&mount, paths[0], (const char *const *)paths + 1, n, err);
-	free(paths);
 	if (rc == 0)
-		rc = check_devices(c, mount, err);
+		rc = check_devices(c, mount, paths + 1, err);
+	free(paths);
 	if (rc == 0 && userns)
 		rc = ck_idmap_mount(mount, *userns, err);
 	if (rc < 0)

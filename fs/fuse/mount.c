@@ -21,7 +21,7 @@
 #include "fs/fuse/ops.h"
 #include "fs/fuse/writable.h"
 
-enum { READ_AHEAD_KB = CK_MAX_IO / 1024, MAX_THREADS = 16, IDLE_THREADS = 4 };
+enum { READ_AHEAD_KB = CK_MAX_IO / 1024, MAX_THREADS = CK_DEADLINE_SLOTS, IDLE_THREADS = 4 };
 
 struct ck_mount {
 	struct ck_ops ops;
@@ -37,6 +37,9 @@ struct ck_mount {
 	int beacon;	      /* -1: none */
 	sigset_t signals;     /* that end the mount, and the one that nudges */
 	sigset_t mask;	      /* as it was before the mount was opened */
+
+	_Atomic(const struct ck_err *) failed; /* what ck_mount_run will return */
+	bool over;			       /* but for reads that hang; the clock's own */
 };
 
 /* libfuse writes to stderr, which a daemon no longer has. */
@@ -380,8 +383,10 @@ static int run_watched(struct watch *w, ck_ready_fn *ready, void *ctx, struct ck
 	else
 		rc = ck_fail(err, -rc, "cannot start a thread: %s", strerror(rc));
 	atomic_store(&w->opened, true);
-	if (rc < 0)
+	if (rc < 0) {
+		atomic_store(&w->m->failed, err);
 		detach(w->m);
+	}
 	pthread_join(w->server, NULL);
 	atomic_store(&w->done, true);
 	if (watched) {
@@ -411,17 +416,49 @@ static int run(struct ck_mount *m, ck_ready_fn *ready, void *ctx, struct ck_err 
 	return rc;
 }
 
+static void on_overdue(void *ctx, const struct ck_deadline_read *r)
+{
+	struct ck_mount *m = ctx;
+
+	ck_ops_overdue(&m->ops, r);
+}
+
+/* Over, and libfuse waits for threads that no one can end. Who waits for us sees the descriptors
+ * go, though such a thread may hold the process even when it is killed. */
+static void on_stuck(void *ctx)
+{
+	struct ck_mount *m = ctx;
+	const struct ck_err *failed = atomic_load(&m->failed);
+	bool before = m->over;
+
+	m->over = fuse_session_exited(m->session);
+	if (!m->over || !before) /* not at once: an answer may be on its way */
+		return;
+	if (failed)
+		ck_log(CK_LOG_ERROR, "%s", failed->msg);
+	ck_log(CK_LOG_WARNING, "%s is unmounted; reads of it that still hang are given up", m->dir);
+	(void)close(fuse_session_fd(m->session));
+	ck_closep(&m->beacon);
+	_exit(failed ? 1 : 0);
+}
+
+static const struct ck_deadline_ops deadline_ops = { .overdue = on_overdue, .stuck = on_stuck };
+
 int ck_mount_run(struct ck_mount *m, ck_ready_fn *ready, void *ctx, struct ck_err *err)
 {
 	struct sigaction nudged = { .sa_handler = on_nudge }, was;
+	int rc = ck_deadline_open(&m->ops.deadline, m->spec.timeout_ms, &deadline_ops, m, err);
 
+	if (rc < 0)
+		return rc;
 	m->beacon = ck_beacon_light(m->at.dev_major, m->at.dev_minor);
 	if (m->beacon < 0)
 		ck_log(CK_LOG_WARNING, "cloakfs umount will not wait for this process: %s",
 		       strerror(-m->beacon));
 	sigaction(SIGURG, &nudged, &was);
-	int rc = run(m, ready, ctx, err);
+	rc = run(m, ready, ctx, err);
 	sigaction(SIGURG, &was, NULL);
+	ck_deadline_close(ck_take(m->ops.deadline));
 	return rc;
 }
 

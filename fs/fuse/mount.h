@@ -23,11 +23,10 @@ CK_MUST_CHECK int ck_mount_check(char full[PATH_MAX], const char *dir, struct ck
 
 struct ck_mount_spec {
 	enum ck_view view;
-	const char *source; /* names the image in mount tables */
-	const char
-	    *upper; /* merged tree: an overlay writes there (fs/fuse/writable.h); NULL: none */
-	const int
-	    *userns; /* devices view: EROFS shows ids by it (fs/fuse/idmap.h); NULL: as they are */
+	const char *source;  /* names the image in mount tables */
+	uint64_t timeout_ms; /* in which a read is answered; 1 or more */
+	const char *upper;   /* NULL, or whereto an overlay writes (fs/fuse/writable.h) */
+	const int *userns;   /* NULL, or by which ids EROFS shows (fs/fuse/idmap.h) */
 };
 
 /*
@@ -53,6 +52,9 @@ typedef int ck_ready_fn(void *ctx, struct ck_err *err);
  * Serves with several threads, tells READY (may be NULL) in the calling one, and goes on until
  * the mount is unmounted or SIGINT, SIGTERM or SIGHUP comes. A signal unmounts, though files are
  * open; requests under way are answered, and what is open then is dead. SIGURG is used meanwhile.
+ * A read that is not done within the spec's time is answered EIO. When all is over but for
+ * such reads, this does not return: nothing ends their threads but the end of the process, so it
+ * is ended (status 0, or 1 where it would have returned an error, which is logged then).
  * Errors: those of the FUSE session, of ck_cover (devices view), of ck_writable_at, and of READY;
  * -EINTR where a signal came while they were.
  */

@@ -12,7 +12,10 @@
 /* Seconds; the kernel's clock does not reach further. */
 #define FOREVER 1e9
 
-enum { SAME_FAILURE_MS = 1000 };
+/* MAX_AHEAD: read-ahead, and all that EROFS reads of layers, that the kernel sends us at once. One
+ * layer that hangs takes as many threads: fewer than are stuck when others are refused, too, and
+ * with so many stuck there are still threads for metadata. */
+enum { SAME_FAILURE_MS = 1000, MAX_AHEAD = CK_DEADLINE_SLOTS * 3 / 8 };
 
 static struct ck_ops *ops_of(fuse_req_t req)
 {
@@ -56,6 +59,7 @@ static void on_init(void *ctx, struct fuse_conn_info *conn)
 	conn->max_read = CK_MAX_IO;
 	conn->max_write = CK_MAX_IO; /* bounds the pages of a read, too */
 	conn->max_readahead = CK_MAX_IO;
+	conn->max_background = MAX_AHEAD;
 	conn->time_gran = 1;
 	o->no_open = conn->capable & FUSE_CAP_NO_OPEN_SUPPORT;
 	o->no_opendir = conn->capable & FUSE_CAP_NO_OPENDIR_SUPPORT;
@@ -155,11 +159,72 @@ static void log_failed_read(struct ck_ops *o, const struct ck_item *item, size_t
 	       item->layer, nbytes, off, path, err->msg);
 }
 
-static void on_read(fuse_req_t req, fuse_ino_t id, size_t nbytes, off_t off_signed,
-		    struct fuse_file_info *fi)
+/* A dead disk fails whatever is asked of it: one line a second, LAST being when there was one. */
+static void log_late_read(struct ck_ops *o, const struct ck_deadline_read *r,
+			  _Atomic uint64_t *last, const char *why)
+{
+	struct ck_deadline_stats now;
+	struct ck_item item;
+	char path[256] = "";
+	uint64_t t = ck_now_ms(), before = atomic_load(last);
+
+	if ((before && t - before < SAME_FAILURE_MS) ||
+	    !atomic_compare_exchange_strong(last, &before, t))
+		return;
+	if (ck_catalog_item(&o->catalog, r->id, &item))
+		ck_catalog_path(&o->catalog, &item, path, sizeof path);
+	ck_deadline_stats(o->deadline, &now);
+	ck_log(CK_LOG_ERROR,
+	       "layer %" PRIu32 ": read of %zu bytes at %" PRIu64 " of %s %s (%u hang; so far "
+	       "%" PRIu64 " overdue, %" PRIu64 " refused)",
+	       r->layer, r->nbytes, r->off, path, why, now.stuck, now.overdue, now.refused);
+}
+
+void ck_ops_overdue(void *ctx, const struct ck_deadline_read *r)
+{
+	struct ck_ops *o = ctx;
+	char why[64];
+	uint64_t ms = ck_deadline_timeout_ms(o->deadline);
+
+	fuse_reply_err(r->req, EIO);
+	snprintf(why, sizeof why, "not answered within %" PRIu64 ".%" PRIu64 " s", ms / 1000,
+		 ms % 1000 / 100);
+	log_late_read(o, r, &o->overdue_ms, why);
+}
+
+/* Of data that are not in memory, by the deadline. */
+static void read_layer(fuse_req_t req, const struct ck_item *item, size_t nbytes, uint64_t off)
 {
 	struct ck_ops *o = ops_of(req);
 	struct ck_err err = { 0 };
+	struct ck_deadline_read r = {
+		.req = req, .layer = item->layer, .id = item->id, .off = off, .nbytes = nbytes
+	};
+	char *buf = nbytes <= CK_MAX_IO ? buffer(o) : NULL;
+
+	if (item->kind == CK_ITEM_PATCH)
+		r.layer = o->catalog.n_layers; /* it has bytes of any */
+	int slot = ck_deadline_begin(o->deadline, &r);
+	if (slot < 0) {
+		log_late_read(o, &r, &o->refused_ms, "refused, for others hang");
+		fuse_reply_err(req, EIO);
+		return;
+	}
+	int rc = buf ? ck_catalog_read(&o->catalog, item, buf, nbytes, off, &err)
+		     : ck_nomem(&err, "answering a read");
+	if (!ck_deadline_end(o->deadline, slot))
+		return; /* answered, and REQ is gone */
+	if (rc == 0) {
+		fuse_reply_buf(req, buf, nbytes);
+		return;
+	}
+	log_failed_read(o, item, nbytes, off, &err);
+	fuse_reply_err(req, EIO);
+}
+
+static void on_read(fuse_req_t req, fuse_ino_t id, size_t nbytes, off_t off_signed,
+		    struct fuse_file_info *fi)
+{
 	struct ck_item item;
 	uint64_t off = (uint64_t)off_signed;
 
@@ -169,19 +234,10 @@ static void on_read(fuse_req_t req, fuse_ino_t id, size_t nbytes, off_t off_sign
 	uint64_t len = ck_item_len(&item), left = off < len ? len - off : 0;
 	if (nbytes > left)
 		nbytes = (size_t)left;
-	if (item.kind == CK_ITEM_DOC || nbytes == 0) {
+	if (item.kind == CK_ITEM_DOC || nbytes == 0)
 		fuse_reply_buf(req, nbytes ? (const char *)item.doc + off : NULL, nbytes);
-		return;
-	}
-	char *buf = nbytes <= CK_MAX_IO ? buffer(o) : NULL;
-	int rc = buf ? ck_catalog_read(&o->catalog, &item, buf, nbytes, off, &err)
-		     : ck_nomem(&err, "answering a read");
-	if (rc == 0) {
-		fuse_reply_buf(req, buf, nbytes);
-		return;
-	}
-	log_failed_read(o, &item, nbytes, off, &err);
-	fuse_reply_err(req, EIO);
+	else
+		read_layer(req, &item, nbytes, off);
 }
 
 /* The IDX-th entry of a listing, "." and ".." included; false past the last. */

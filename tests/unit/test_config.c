@@ -50,7 +50,7 @@ static void reads_every_key(void **state)
 	    "managedhsm.azure.net\",\"ca_file\":\"ca.pem\",\"cache_dir\":\"cache\","
 	    "\"addresses\":{\"hsm1.managedhsm.azure.net\":\"127.0.0.1:8443\","
 	    "\"login.microsoftonline.com\":\"[::1]:8444\"},\"require_encrypted\":true,\"unit_cache_"
-	    "mib\":96}";
+	    "mib\":96,\"request_timeout_ms\":1500}";
 
 	assert_works(load_text(t, text, &c, &err), &err);
 	assert_string_equal(c.hsm_hosts[0], "hsm1.managedhsm.azure.net");
@@ -76,6 +76,7 @@ static void reads_every_key(void **state)
 	assert_string_equal(c.addresses[1].address, "[::1]:8444");
 	assert_true(c.require_encrypted);
 	assert_int_equal(c.unit_cache_mib, 96);
+	assert_int_equal(c.request_timeout_ms, 1500);
 	ck_config_free(&c);
 }
 
@@ -90,6 +91,7 @@ static void assert_empty(const struct ck_config *c)
 	assert_int_equal(c->n_addresses, 0);
 	assert_false(c->require_encrypted);
 	assert_int_equal(c->unit_cache_mib, 0);
+	assert_int_equal(c->request_timeout_ms, 60000);
 }
 
 static void needs_no_key(void **state)
@@ -158,6 +160,10 @@ static void refuses(void **state)
 		  "neither true nor false" },
 		{ "a cache larger than any memory", "{\"unit_cache_mib\":1048577}", -EINVAL,
 		  "is above" },
+		{ "no time to answer in", "{\"request_timeout_ms\":0}", -EINVAL,
+		  "\"request_timeout_ms\" is not within 1 and" },
+		{ "more than a day to answer in", "{\"request_timeout_ms\":86400001}", -EINVAL,
+		  "is not within 1 and 86400000" },
 	};
 
 	for (size_t i = 0; i < N_ROWS(rows); i++) {

@@ -8,7 +8,9 @@
 #include "fs/fuse/mountpoint.h"
 #include "tests/unit/test_fuse_stand.h"
 
-static const struct ck_mount_spec spec = { .view = CK_VIEW_ROOTFS, .source = "x" };
+static const struct ck_mount_spec spec = { .view = CK_VIEW_ROOTFS,
+					   .source = "x",
+					   .timeout_ms = 60000 };
 
 enum { FILE_LEN = 4 << 20 };
 

@@ -1,11 +1,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "base/log.h"
 #include "base/secret.h"
@@ -21,6 +23,8 @@ static void note_pin(const char *image)
 		    "it names can be exchanged; IMAGE@sha256:... (see inspect) pins it",
 		    image);
 }
+
+enum { PATIENCE_S = 5 };
 
 static const int stop_signals[] = { SIGINT, SIGTERM, SIGHUP };
 enum { N_STOP_SIGNALS = sizeof stop_signals / sizeof *stop_signals };
@@ -92,14 +96,12 @@ static int report_ready(void *ctx, struct ck_err *err)
 	return told ? 0 : ck_fail(err, -EINTR, "interrupted while mounting");
 }
 
-static int serve(const struct ck_options *o, enum ck_view view, const int *userns, const char *dir,
+static int serve(struct ck_mount_spec spec, enum ck_view view, const char *dir,
 		 struct ck_stack *stack, struct herald *herald, struct ck_err *err)
 {
 	struct ck_mount *m = NULL;
-	struct ck_mount_spec spec = {
-		.view = view, .source = o->args[0], .upper = o->writable, .userns = userns
-	};
 
+	spec.view = view;
 	/* A signal between mounting and serving would leave the mount behind, so it waits. */
 	block_stop_signals();
 	int rc = ck_mount_open(&m, stack, &spec, dir, err);
@@ -134,23 +136,36 @@ static bool wants_erofs(const struct ck_options *o)
 	return false;
 }
 
-static int serve_mode(const struct ck_options *o, const int *userns, const char *dir,
+static int serve_mode(const struct ck_options *o, const struct ck_mount_spec *spec, const char *dir,
 		      struct ck_stack *stack, int ready, struct ck_err *err)
 {
 	struct herald herald = { .fd = ready };
 
 	if (!wants_erofs(o))
-		return serve(o, o->view, NULL, dir, stack, &herald, err);
+		return serve(*spec, o->view, dir, stack, &herald, err);
 	if (o->mode == CK_MODE_AUTO)
 		herald.note = "EROFS mode: the kernel answers for names and attributes";
-	int rc = serve(o, CK_VIEW_DEVICES, userns, dir, stack, &herald, err);
+	int rc = serve(*spec, CK_VIEW_DEVICES, dir, stack, &herald, err);
 	/* What fails later is no question of the mode. */
 	if (rc == 0 || rc == -EINTR || rc == -EBUSY || herald.told || herald.erofs ||
 	    needs_erofs(o) || stop_pending())
 		return rc;
 	ck_log(CK_LOG_INFO, "note: FUSE mode, for EROFS mode failed: %s", err->msg);
 	herald.note = NULL;
-	return serve(o, o->view, NULL, dir, stack, &herald, err);
+	return serve(*spec, o->view, dir, stack, &herald, err);
+}
+
+/* What is read ahead may hang where no reader does, and closing the layers would wait for it. */
+static void *give_up(void *arg)
+{
+	const struct timespec patience = { .tv_sec = PATIENCE_S };
+	const struct ck_err *failed = arg;
+
+	nanosleep(&patience, NULL);
+	if (failed)
+		ck_log(CK_LOG_ERROR, "%s", failed->msg);
+	ck_log(CK_LOG_WARNING, "reads ahead that still hang are given up");
+	_exit(failed ? 1 : 0);
 }
 
 static int mount_image(const struct ck_options *o, const char *dir, int ready, struct ck_err *err)
@@ -175,7 +190,15 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 		return rc;
 	ck_log_init("cloakfs", CK_LOG_INFO); /* a service from here on */
 	note_pin(o->args[0]);
-	return serve_mode(o, userns < 0 ? NULL : &userns, dir, stack, ready, err);
+	struct ck_mount_spec spec = { .source = o->args[0],
+				      .upper = o->writable,
+				      .userns = userns < 0 ? NULL : &userns,
+				      .timeout_ms = s.config.request_timeout_ms };
+	rc = serve_mode(o, &spec, dir, stack, ready, err);
+	pthread_t last;
+	if (pthread_create(&last, NULL, give_up, rc < 0 ? err : NULL) == 0)
+		(void)pthread_detach(last);
+	return rc;
 }
 
 /* In the child, forked before there was any thread or key. */

@@ -6,7 +6,13 @@
 
 #include "base/json.h"
 
-enum { MAX_FILE = 1 << 20, MAX_HOST = 253, MAX_CACHE_MIB = 1 << 20 };
+enum {
+	MAX_FILE = 1 << 20,
+	MAX_HOST = 253,
+	MAX_CACHE_MIB = 1 << 20,
+	REQUEST_MS = 60000,
+	MAX_REQUEST_MS = 24 * 3600 * 1000
+};
 
 /* Every string member: where it is read from, and what it must look like. */
 enum shape { TEXT, PATH, PATH_OR_NONE, URL, HOST };
@@ -162,9 +168,10 @@ static int read_strings(struct ck_config *c, json_t *root, const char *dir, stru
 static int read_root(struct ck_config *c, const char *dir, struct ck_err *err)
 {
 	static const char *const keys[] = {
-		"hsm_hosts",	"maa_hosts", "key_info_dir",	  "wrap",	    "evidence",
-		"identity",	"imds_url",  "ca_file",		  "cache_dir",	    "authority_url",
-		"hsm_resource", "addresses", "require_encrypted", "unit_cache_mib", NULL
+		"hsm_hosts",	     "maa_hosts",      "key_info_dir",	     "wrap",
+		"evidence",	     "identity",       "imds_url",	     "ca_file",
+		"cache_dir",	     "authority_url",  "hsm_resource",	     "addresses",
+		"require_encrypted", "unit_cache_mib", "request_timeout_ms", NULL
 	};
 
 	if (!json_is_object(c->json))
@@ -184,6 +191,11 @@ static int read_root(struct ck_config *c, const char *dir, struct ck_err *err)
 		rc = ck_json_u64(&c->unit_cache_mib, c->json, "unit_cache_mib", false, err);
 	if (rc == 0 && c->unit_cache_mib > MAX_CACHE_MIB)
 		rc = ck_fail(err, -EINVAL, "\"unit_cache_mib\" is above %d", MAX_CACHE_MIB);
+	if (rc == 0)
+		rc = ck_json_u64(&c->request_timeout_ms, c->json, "request_timeout_ms", false, err);
+	if (rc == 0 && (c->request_timeout_ms == 0 || c->request_timeout_ms > MAX_REQUEST_MS))
+		rc = ck_fail(err, -EINVAL, "\"request_timeout_ms\" is not within 1 and %d",
+			     MAX_REQUEST_MS);
 	return rc;
 }
 
@@ -214,7 +226,7 @@ static const char *which_file(const char *path)
 
 int ck_config_load(struct ck_config *out, const char *path, struct ck_err *err)
 {
-	struct ck_config c = { 0 };
+	struct ck_config c = { .request_timeout_ms = REQUEST_MS };
 	char dir[PATH_MAX] = "/";
 	int rc = 0;
 

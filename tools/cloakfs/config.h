@@ -27,13 +27,14 @@ struct ck_config {
 	struct ck_http_address *addresses;
 	size_t n_addresses;
 	uint64_t unit_cache_mib; /* 0: not said */
+	uint64_t request_timeout_ms;
 	bool require_encrypted;
 	json_t *json; /* private: holds the strings */
 };
 
 /*
  * Loads PATH, or, when it is NULL, what CLOAKFS_CONFIG names, or the default file when
- * there is one, or nothing: then every member is empty.
+ * there is one, or nothing: then every member is empty, or what cloakfs(8) says.
  * *OUT is the caller's to ck_config_free.
  * Errors: errnos, -EFBIG, -EBADMSG (not JSON, wrong type), -EINVAL (unknown key, a
  * value that cannot be), -ENOMEM.
