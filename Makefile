@@ -113,6 +113,9 @@ $(BUILD)/e2e/%: $(BUILD)/tests/e2e/lib/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ -lcrypto -lzstd
 
+$(BUILD)/e2e/treegen: $(call objs,tests/e2e/lib/treegen)
+$(BUILD)/e2e/treedump: $(call objs,tests/e2e/lib/treedump)
+
 $(BUILD)/bench/%: $(BUILD)/tools/bench/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
