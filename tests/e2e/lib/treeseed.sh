@@ -55,7 +55,7 @@ tree_mounted() {
 # tree_gnu: the model itself, against GNU tar.
 tree_gnu() {
 	find "$WORK/gnu" -mindepth 1 -delete
-	(umask 022 && tar -C "$WORK/gnu" --numeric-owner --xattrs --xattrs-include='*' --acls \
+	(umask 022 && tar -C "$WORK/gnu" --warning=no-timestamp --numeric-owner --xattrs --xattrs-include='*' --acls \
 		-xpf "$WORK/seed/gnu.tar") >"$LOG" 2>&1 </dev/null || {
 		echo "GNU tar: $(head -n 5 "$LOG")"
 		return 1
@@ -73,6 +73,10 @@ tree_listed() {
 	"$CLOAKFS" ls -l --key "$WORK/key.pem" --cache-dir none "oci:$WORK/image:latest" 2>"$LOG" |
 		sed -E 's/ +/ /g; s/^ //' >"$WORK/seed/got.ls"
 	sed -E 's/ +/ /g' "$WORK/seed/want.ls" >"$WORK/seed/squeezed.ls"
+	if [ -s "$LOG" ]; then
+		echo "cloakfs ls -l: $(cat "$LOG")"
+		return 1
+	fi
 	tree_differ "$WORK/seed/squeezed.ls" "$WORK/seed/got.ls" "cloakfs ls -l" && bad=1
 	path=$(awk '$2 == "f" && $5 > 0 && $NF !~ /^blocks:/ && $1 !~ /^-/ { print $1; exit }' "$WORK/seed/want.dump")
 	[ -n "$path" ] || return $bad

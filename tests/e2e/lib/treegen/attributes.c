@@ -162,7 +162,7 @@ static struct acl random_acl(struct rng *r, uint32_t mode)
 			(uint32_t)(1000 + (one_in(r, 2) ? i : 7 * i + 100 * (2 - i))));
 	add_ace(&a, ACE_GROUP_OBJ, mask ? group : mode >> 3, 0);
 	for (size_t i = 0; i < n_groups; i++)
-		add_ace(&a, ACE_GROUP, below(r, 8), one_in(r, 3) ? 3000000000 : 5);
+		add_ace(&a, ACE_GROUP, below(r, 8), one_in(r, 3) ? 2147483646 : 5);
 	if (mask)
 		add_ace(&a, ACE_MASK, mode >> 3, 0);
 	add_ace(&a, ACE_OTHER, mode, 0);

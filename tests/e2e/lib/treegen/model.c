@@ -95,6 +95,9 @@ static struct node *step(struct model *m, struct node *dir, const char *part, si
 	}
 	if (!m->make || (n && n->layer == m->layer) || len > MAX_NAME || is_wh(part, len))
 		return NULL;
+	/* In a real one it would inherit the group and the default ACL. */
+	if (m->gnu && dir->item)
+		return NULL;
 	struct node *made = new_dir(dir);
 	struct text name = { 0 };
 
