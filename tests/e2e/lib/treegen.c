@@ -73,6 +73,8 @@ int main(int argc, char **argv)
 	model_list(root);
 
 	s.n_layers = 1;
+	for (size_t i = 0; i < s.layers[0].n; i++)
+		s.layers[0].items[i].odd |= !tar_gnu_reads(&s.layers[0].items[i]);
 	root = model_build(&s, true);
 	f = create("gnu.tar");
 	tar_write(f, &s.layers[0]);

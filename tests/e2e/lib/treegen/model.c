@@ -191,15 +191,18 @@ static struct node *link_target(struct model *m, const struct item *it)
 }
 
 /* Whether GNU tar, which unpacks into a real directory, does the same with it. */
-static bool gnu_does(const struct item *it, const struct name *was)
+static bool gnu_does(const struct item *it, const struct node *dir, const struct name *was)
 {
 	if (it->odd)
 		return false;
+	/* What it makes of a directory inherits from the parent, until it sets some of it. */
+	if (it->type == DIR_ && dir->item && (dir->item->mode & 02000 || dir->item->deflt.n))
+		return false;
 	if (!was)
 		return true;
-	if (was->node->dir) /* it neither takes attributes away nor removes what is not empty */
-		return it->type == DIR_ && !was->node->item;
-	return it->type != HARDLINK;
+	/* It does not remove what is not empty, and does not set all of what is there anew. A
+	 * symlink may be a stand-in until the end. */
+	return !was->node->dir && was->node->item->type != SYMLINK && it->type != HARDLINK;
 }
 
 /* False: it cannot be. */
@@ -223,7 +226,7 @@ static bool apply(struct model *m, const struct item *it)
 	if (!dir || base.len > MAX_NAME)
 		return false;
 	struct name *was = find(dir, base.p, base.len);
-	if (m->gnu && !gnu_does(it, was))
+	if (m->gnu && !gnu_does(it, dir, was))
 		return false;
 	if (was && was->node->dir && it->type == DIR_) {
 		was->node->item = it;

@@ -364,3 +364,13 @@ void tar_write(FILE *to, const struct layer *l)
 			write_item(to, &l->items[i]);
 	out(to, end, sizeof end);
 }
+
+bool tar_gnu_reads(const struct item *it)
+{
+	for (size_t i = 0; it->sparse && i + 1 < it->n_segments; i++)
+		if (it->segments[i].len % BLOCK)
+			return false;
+	if (it->sparse)
+		return !(it->form & (F_PAX_SIZE | F_GNU_MAGIC));
+	return !(it->form & F_PAX_SIZE && it->form & F_JUNK_HEADER);
+}

@@ -14,4 +14,11 @@
 /* Writes what is not dropped, and the two zero blocks. Failing to write ends the process. */
 void tar_write(FILE *to, const struct layer *l);
 
+/*
+ * Whether GNU tar 1.34 reads it as others do: it loses its way where a pax record says the
+ * size of a sparse file's data, or another one than the header, or where one with GNU's magic
+ * has its map in pax form; and it takes the data of each segment for padded to a block.
+ */
+bool tar_gnu_reads(const struct item *it);
+
 #endif
