@@ -1,6 +1,6 @@
 #!/bin/bash
 # The mounted tree against a model that shares no code with cloakfs: random stacks of layers in
-# both modes, and the model itself against GNU tar. `make fuzz-tree` goes on without end.
+# both modes, and the model itself against GNU tar. Before them small cases written by hand. `make fuzz-tree` goes on without end.
 #   SEEDS="1 2 3"   only these
 # shellcheck source=tests/e2e/lib/tap.sh
 . "$(dirname "$0")/lib/tap.sh"
@@ -8,6 +8,13 @@
 . "$LIB/treeseed.sh"
 
 tree_prepare
+
+if [ -z "${SEEDS:-}" ]; then
+	# shellcheck source=tests/e2e/lib/treecases.sh
+	. "$LIB/treecases.sh"
+	cases_run
+	cases_refused
+fi
 
 for seed in ${SEEDS:-$(seq 40)}; do
 	if said=$(tree_seed "$seed"); then

@@ -142,7 +142,7 @@ static void print_xattrs(const char *rel, const char *path)
 
 static void print_target(const char *rel, const char *path, const struct stat *st)
 {
-	char target[PATH_MAX];
+	static char target[PATH_MAX]; /* not on the stack, which is as deep as the tree */
 	ssize_t n = readlink(path, target, sizeof target);
 
 	if (n < 0) {

@@ -15,7 +15,7 @@ tree_prepare() {
 tree_differ() {
 	cmp -s "$1" "$2" && return 1
 	echo "$3 (- expected, + got):"
-	diff -aU0 "$1" "$2" | tail -n +3 | cut -c1-500 | head -n 12 | tr -d '\0'
+	diff -aU0 "$1" "$2" | tail -n +3 | cut -c1-300 | head -n 8 | tr -d '\0'
 }
 
 # tree_layout SEED: the layers of $WORK/seed become the layout $WORK/image, compressed in turn in
@@ -72,7 +72,7 @@ tree_listed() {
 	local path bad=0
 	"$CLOAKFS" ls -l --key "$WORK/key.pem" --cache-dir none "oci:$WORK/image:latest" 2>"$LOG" |
 		sed -E 's/ +/ /g; s/^ //' >"$WORK/seed/got.ls"
-	sed -E 's/ +/ /g' "$WORK/seed/want.ls" >"$WORK/seed/squeezed.ls"
+	sed -E 's/ +/ /g; s/^ //' "$WORK/seed/want.ls" >"$WORK/seed/squeezed.ls"
 	if [ -s "$LOG" ]; then
 		echo "cloakfs ls -l: $(cat "$LOG")"
 		return 1

@@ -15,6 +15,8 @@ struct model {
 	bool make; /* what is missing */
 	unsigned n_followed;
 	const struct text *whole; /* the path that is walked */
+	struct node **promises;	  /* of this layer */
+	size_t n_promises;
 };
 
 static struct node *new_dir(struct node *parent)
@@ -86,7 +88,7 @@ static struct node *step(struct model *m, struct node *dir, const char *part, si
 
 	if (n && n->node->dir)
 		return n->node;
-	if (n && n->node->item->type == SYMLINK) {
+	if (n && n->node->item && n->node->item->type == SYMLINK) {
 		struct text link = n->node->item->link;
 
 		if (m->gnu || m->n_followed++ == MAX_FOLLOWED)
@@ -181,13 +183,39 @@ static void apply_whiteout(struct model *m, const struct item *it)
 	}
 }
 
-static struct node *link_target(struct model *m, const struct item *it)
+/* What the link IT joins; perhaps only promised. */
+static struct node *link_target(struct model *m, struct item *it)
 {
 	struct text target = clean_path(it->link), base;
-	struct node *dir = target.len ? parent_of(m, &target, false, false, &base) : NULL;
+	struct node *dir = target.len ? parent_of(m, &target, !m->gnu, false, &base) : NULL;
 	struct name *n = dir ? find(dir, base.p, base.len) : NULL;
+	struct node *made;
 
-	return n && !n->node->dir ? n->node : NULL;
+	if (n)
+		return n->node->dir ? NULL : n->node;
+	if (!dir || m->gnu || base.len > MAX_NAME || whiteout_rank(&target))
+		return NULL;
+	made = alloc(sizeof *made);
+	made->promised_by = it;
+	made->home = dir;
+	made->home_name = base;
+	set_name(m, dir, base, made);
+	find(dir, base.p, base.len)->layer = SIZE_MAX; /* no layer states it yet */
+	m->promises = grow(m->promises, m->n_promises + 1, sizeof *m->promises);
+	m->promises[m->n_promises++] = made;
+	return made;
+}
+
+/* Links to what their layer did not make: the first is dropped. */
+static bool settle_promises(struct model *m)
+{
+	for (size_t i = 0; i < m->n_promises; i++)
+		if (m->promises[i]->promised_by) {
+			m->promises[i]->promised_by->dropped = true;
+			return false;
+		}
+	m->n_promises = 0;
+	return true;
 }
 
 /* Whether GNU tar, which unpacks into a real directory, does the same with it. */
@@ -206,7 +234,7 @@ static bool gnu_does(const struct item *it, const struct node *dir, const struct
 }
 
 /* False: it cannot be. */
-static bool apply(struct model *m, const struct item *it)
+static bool apply(struct model *m, struct item *it)
 {
 	struct text path = clean_path(it->path), base;
 	struct node *target = NULL, *dir;
@@ -233,6 +261,16 @@ static bool apply(struct model *m, const struct item *it)
 		was->layer = m->layer;
 		return true;
 	}
+	if (was && was->node->promised_by && was->node->home == dir &&
+	    !strcmp(was->node->home_name.p, base.p)) {
+		if (it->type == DIR_ || (target && target != was->node))
+			return false;
+		if (!target) {
+			target = was->node;
+			target->item = it;
+			target->promised_by = NULL;
+		}
+	}
 	if (!target) {
 		target = new_dir(dir);
 		target->dir = it->type == DIR_;
@@ -252,7 +290,7 @@ static bool apply_layer(struct model *m, struct layer *l)
 			l->items[i].dropped = true;
 			return false;
 		}
-	return true;
+	return settle_promises(m);
 }
 
 static int by_bytes(const void *a, const void *b)
@@ -288,6 +326,7 @@ struct node *model_build(struct stack *s, bool gnu)
 
 again:
 	m.root = new_dir(NULL);
+	m.n_promises = 0;
 	for (m.layer = 0; m.layer < s->n_layers; m.layer++)
 		if (!apply_layer(&m, &s->layers[m.layer]))
 			goto again;

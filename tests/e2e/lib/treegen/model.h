@@ -10,7 +10,8 @@
  *    are the last entry's; anything else replaces what was there, and all below it.
  *  - Parents are found through symlinks, confined to the root. A missing one, and one that is a
  *    file of a lower layer, becomes a directory, 0755 root:root of 1970.
- *  - A hard link joins what its target is at that moment; its own attributes mean nothing.
+ *  - A hard link joins what its target is at that moment, or where that is nothing, what a
+ *    later entry of the layer makes it; the link's own attributes mean nothing.
  *  - An access ACL sets the mode's bits, and is none when it says no more than they do.
  */
 #ifndef TREEGEN_MODEL_H
@@ -30,12 +31,14 @@ struct node {
 	const struct item *item; /* NULL: a directory that nothing states */
 	bool dir;
 	struct node *parent; /* of directories; the root's is the root */
-	struct name *names;  /* of directories; in no order until model_finish */
+	struct name *names;  /* of directories; in no order until all layers are applied */
 	size_t n, cap;
-	/* by model_finish */
+	struct item *promised_by; /* a hard link to what the layer has yet to make .. */
+	const struct node *home;  /* .. of this name in this directory */
+	struct text home_name;
+	/* when all layers are applied */
 	size_t n_links; /* of directories: 2 + subdirectories */
 	struct text first;
-	bool met;
 };
 
 /*

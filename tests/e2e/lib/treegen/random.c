@@ -28,7 +28,9 @@ static void add_entry(struct maker *mk, struct layer *l, enum type type, struct 
 	if (type == SYMLINK)
 		it->link = random_target(mk);
 	else if (type == HARDLINK)
-		it->link = random_spelling(&mk->rng, random_known(mk, false), false, &it->odd);
+		it->link = random_spelling(
+		    &mk->rng, one_in(&mk->rng, 8) ? random_path(mk) : random_known(mk, false),
+		    false, &it->odd);
 	else
 		it->link = text_of("");
 	random_attributes(&mk->rng, it);
