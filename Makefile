@@ -5,6 +5,8 @@
 #   make check          install what is needed, build, run every test
 #   make demo           install what is needed, build, run the main job on real input
 #   make fuzz           fuzz every parser in turn, until interrupted or one crashes
+#   make fuzz-tree      mount random layers and compare the trees with a model's, likewise (SEED=1
+#                       for the first one)
 #   make bench          measure against named yardsticks
 #   make install        into $(DESTDIR)$(PREFIX)
 
@@ -51,7 +53,7 @@ endif
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all check check-built demo bench install deps format lint unit fuzz fuzz-built e2e clean
+.PHONY: all check check-built demo bench install deps format lint unit fuzz fuzz-built fuzz-tree e2e clean
 all: $(BUILD)/cloakfs $(BUILD)/azsim
 
 $(BUILD)/cloakfs: $(call objs,tools/cloakfs) $(LIB)
@@ -134,6 +136,10 @@ check-built:
 fuzz: deps
 	@$(MAKE) --no-print-directory SAN=asan fuzz-built
 	@tests/fuzz.sh
+
+fuzz-tree: deps
+	@$(MAKE) --no-print-directory all e2e
+	@SEED=$(SEED) tests/fuzz-tree.sh
 
 demo: deps
 	@$(MAKE) --no-print-directory all
