@@ -203,6 +203,20 @@ tree <<-'EOF'
 	instead/way l 0777 0:0 4 0.000000000 - - [] ->real
 EOF
 
+about itself # a way that an entry changes by which it is found
+layer 0 <<-'EOF'
+	symlink itself/s link=.
+	file itself/s/a data=1
+	dir itself/s/s mode=0700
+	file itself/s/b data=2
+EOF
+tree <<-'EOF'
+	itself d 0755 0:0 - 0.000000000 3 - []
+	itself/a f 0644 0:0 1 0.000000000 - - [] @1
+	itself/s d 0700 0:0 - 0.000000000 2 - []
+	itself/s/b f 0644 0:0 1 0.000000000 - - [] @2
+EOF
+
 about confined # names that would lead out, and spellings of the same
 layer 0 <<-'EOF'
 	file ../../confined/a data=1
@@ -275,12 +289,14 @@ layer 0 <<-'EOF'
 	file acls/f mode=0640 x.SCHILY.acl.access=user::rw-,user:1000:rwx,group::rwx,mask::r--,other::---
 	file acls/g mode=0640 x.SCHILY.acl.access=user::rw-,group::r--,other::---
 	dir acls/d x.SCHILY.acl.default=user::rwx,group::r-x,other::---
+	file acls/raw mode=0777 x.SCHILY.xattr.system.posix_acl_access=\x02\x00\x00\x00\x01\x00\x06\x00\xff\xff\xff\xff\x04\x00\x04\x00\xff\xff\xff\xff\x20\x00\x00\x00\xff\xff\xff\xff
 EOF
 tree <<-'EOF'
 	acls d 0755 0:0 - 0.000000000 3 - []
 	acls/d d 0755 0:0 - 0.000000000 2 - [system.posix_acl_default=\x02\x00\x00\x00\x01\x00\x07\x00\xff\xff\xff\xff\x04\x00\x05\x00\xff\xff\xff\xff\x20\x00\x00\x00\xff\xff\xff\xff]
 	acls/f f 0640 0:0 0 0.000000000 - - [system.posix_acl_access=\x02\x00\x00\x00\x01\x00\x06\x00\xff\xff\xff\xff\x02\x00\x07\x00\xe8\x03\x00\x00\x04\x00\x07\x00\xff\xff\xff\xff\x10\x00\x04\x00\xff\xff\xff\xff\x20\x00\x00\x00\xff\xff\xff\xff] @
 	acls/g f 0640 0:0 0 0.000000000 - - [] @
+	acls/raw f 0640 0:0 0 0.000000000 - - [] @
 EOF
 
 about xattrs

@@ -32,33 +32,6 @@ uint32_t item_mode(const struct item *it)
 	       (uint32_t)group->perm << 3 | find_ace(a, ACE_OTHER)->perm;
 }
 
-static int by_tag_then_id(const void *pa, const void *pb)
-{
-	const struct ace *a = pa, *b = pb;
-
-	return a->tag != b->tag ? a->tag - b->tag : (a->id > b->id) - (a->id < b->id);
-}
-
-/* The kernel's form (linux/posix_acl_xattr.h): version 2, then tag, perm, id each. */
-static struct text packed(struct acl a)
-{
-	struct text t = { 0 };
-
-	qsort(a.ace, a.n, sizeof a.ace[0], by_tag_then_id);
-	text_add(&t, "\2\0\0\0", 4);
-	for (size_t i = 0; i < a.n; i++) {
-		bool named = a.ace[i].tag == ACE_USER || a.ace[i].tag == ACE_GROUP;
-		uint32_t id = named ? a.ace[i].id : UINT32_MAX;
-		unsigned char raw[8] = { (unsigned char)a.ace[i].tag, 0,
-					 (unsigned char)a.ace[i].perm, 0 };
-
-		for (int k = 0; k < 4; k++)
-			raw[4 + k] = (unsigned char)(id >> 8 * k);
-		text_add(&t, raw, sizeof raw);
-	}
-	return t;
-}
-
 static int by_xattr(const void *a, const void *b)
 {
 	return strcmp(((const struct xattr *)a)->name.p, ((const struct xattr *)b)->name.p);
@@ -71,9 +44,11 @@ size_t item_xattrs(const struct item *it, struct xattr out[MAX_XATTRS + 2])
 	memcpy(out, it->xattrs, n * sizeof *out);
 	/* Three lines say what a mode says. */
 	if (it->access.n > 3)
-		out[n++] = (struct xattr){ text_of("system.posix_acl_access"), packed(it->access) };
+		out[n++] =
+		    (struct xattr){ text_of("system.posix_acl_access"), acl_packed(it->access) };
 	if (it->deflt.n)
-		out[n++] = (struct xattr){ text_of("system.posix_acl_default"), packed(it->deflt) };
+		out[n++] =
+		    (struct xattr){ text_of("system.posix_acl_default"), acl_packed(it->deflt) };
 	qsort(out, n, sizeof *out, by_xattr);
 	return n;
 }

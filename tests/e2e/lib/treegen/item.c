@@ -116,3 +116,29 @@ struct text clean_path(struct text path)
 	}
 	return out;
 }
+
+static int by_tag_then_id(const void *pa, const void *pb)
+{
+	const struct ace *a = pa, *b = pb;
+
+	return a->tag != b->tag ? a->tag - b->tag : (a->id > b->id) - (a->id < b->id);
+}
+
+struct text acl_packed(struct acl a)
+{
+	struct text t = { 0 };
+
+	qsort(a.ace, a.n, sizeof a.ace[0], by_tag_then_id);
+	text_add(&t, "\2\0\0\0", 4);
+	for (size_t i = 0; i < a.n; i++) {
+		bool named = a.ace[i].tag == ACE_USER || a.ace[i].tag == ACE_GROUP;
+		uint32_t id = named ? a.ace[i].id : UINT32_MAX;
+		unsigned char raw[8] = { (unsigned char)a.ace[i].tag, 0,
+					 (unsigned char)a.ace[i].perm, 0 };
+
+		for (int k = 0; k < 4; k++)
+			raw[4 + k] = (unsigned char)(id >> 8 * k);
+		text_add(&t, raw, sizeof raw);
+	}
+	return t;
+}

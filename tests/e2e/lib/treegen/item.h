@@ -97,6 +97,10 @@ void segment_bytes(const struct segment *s, uint64_t off, void *buf, size_t nbyt
 /* The bytes of the file, holes included. */
 void item_bytes(const struct item *it, uint64_t off, void *buf, size_t nbytes);
 
+/* The kernel's form (linux/posix_acl_xattr.h): version 2, then tag, perm and id of each line,
+ * in the order of tags and ids. */
+struct text acl_packed(struct acl a);
+
 /* PATH without ".", "..", and needless slashes, ".." undone by the text alone, never above
  * the root; "" is the root. */
 struct text clean_path(struct text path);

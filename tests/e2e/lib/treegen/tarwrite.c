@@ -18,6 +18,7 @@ enum {
 	F_NO_TIME_FRACTION = 1 << 8, /* that is written anyway: .000 */
 	F_COMMENT = 1 << 9,	     /* records that mean nothing here */
 	F_GLOBAL = 3 << 10,	     /* all: a global header that says nothing */
+	F_RAW_ACL = 1 << 13,	     /* ACLs as the kernel has them, in attributes */
 	F_JUNK_HEADER = 1 << 12,     /* the header's own field is wrong where pax overrides it */
 };
 
@@ -241,6 +242,14 @@ static void add_acl(struct text *pax, const char *key, const struct acl *a, uint
 	add_record(pax, key, t.p, t.len);
 }
 
+static void add_raw_acl(struct text *pax, const char *key, const struct acl *a)
+{
+	struct text t = acl_packed(*a);
+
+	if (a->n)
+		add_record(pax, key, t.p, t.len);
+}
+
 static void add_xattrs(struct text *pax, const struct item *it)
 {
 	for (size_t i = 0; i < it->n_xattrs; i++) {
@@ -249,8 +258,13 @@ static void add_xattrs(struct text *pax, const struct item *it)
 		text_puts(&key, it->xattrs[i].name.p);
 		add_record(pax, key.p, it->xattrs[i].value.p, it->xattrs[i].value.len);
 	}
-	add_acl(pax, "SCHILY.acl.access", &it->access, it->form);
-	add_acl(pax, "SCHILY.acl.default", &it->deflt, it->form);
+	if (it->form & F_RAW_ACL) {
+		add_raw_acl(pax, "SCHILY.xattr.system.posix_acl_access", &it->access);
+		add_raw_acl(pax, "SCHILY.xattr.system.posix_acl_default", &it->deflt);
+	} else {
+		add_acl(pax, "SCHILY.acl.access", &it->access, it->form);
+		add_acl(pax, "SCHILY.acl.default", &it->deflt, it->form);
+	}
 }
 
 /* What stands before a sparse file's data: the number of segments, and each one. */
@@ -370,6 +384,8 @@ bool tar_gnu_reads(const struct item *it)
 	for (size_t i = 0; it->sparse && i + 1 < it->n_segments; i++)
 		if (it->segments[i].len % BLOCK)
 			return false;
+	if (it->form & F_RAW_ACL && (it->access.n || it->deflt.n))
+		return false;
 	if (it->sparse)
 		return !(it->form & (F_PAX_SIZE | F_GNU_MAGIC));
 	return !(it->form & F_PAX_SIZE && it->form & F_JUNK_HEADER);

@@ -17,7 +17,8 @@ void tar_write(FILE *to, const struct layer *l);
 /*
  * Whether GNU tar 1.34 reads it as others do: it loses its way where a pax record says the
  * size of a sparse file's data, or another one than the header, or where one with GNU's magic
- * has its map in pax form; and it takes the data of each segment for padded to a block.
+ * has its map in pax form; it takes the data of each segment for padded to a block; and ACLs
+ * that are written as attributes it leaves out.
  */
 bool tar_gnu_reads(const struct item *it);
 
