@@ -101,7 +101,7 @@ static void random_sparse(struct rng *r, struct item *it)
 	it->segments = alloc(most * sizeof *it->segments);
 	for (size_t i = 0; i < n; i++) {
 		uint64_t off = it->size + (i || !one_in(r, 3) ? 1 + below(r, gap) : 0);
-		uint64_t len = 1 + below(r, one_in(r, 3) ? 20 * KIB : 600);
+		uint64_t len = one_in(r, 8) ? 1 : 1 + below(r, one_in(r, 3) ? 20 * KIB : 600);
 
 		off += (align - off % align) % align;
 		len += one_in(r, 2) ? (align - len % align) % align : 0;
@@ -195,7 +195,7 @@ void random_attributes(struct rng *r, struct item *it)
 		it->major = (uint32_t)(one_in(r, 4) ? below(r, 4096) : below(r, 256));
 		it->minor = (uint32_t)(one_in(r, 4) ? below(r, 1 << 20) : below(r, 256));
 	}
-	if (it->type == FILE_ && one_in(r, 20))
+	if (it->type == FILE_ && one_in(r, 12))
 		random_sparse(r, it);
 	else if (it->type == FILE_)
 		random_data(r, it);

@@ -107,7 +107,7 @@ struct text random_path(struct maker *mk)
 	struct rng *r = &mk->rng;
 	struct text dir = text_of("");
 
-	if (one_in(r, 8)) /* again, as something else perhaps */
+	if (one_in(r, 16)) /* again, as something else perhaps */
 		return random_known(mk, false);
 	if (!one_in(r, 4))
 		dir = random_known(mk, !one_in(r, 20)); /* a parent that is a file, now and then */

@@ -99,7 +99,7 @@ static void add_big_directory(struct maker *mk, struct layer *l)
 static void add_deep(struct maker *mk, struct layer *l)
 {
 	struct rng *r = &mk->rng;
-	size_t len = one_in(r, 2) ? 1 + below(r, 20) : 150 + below(r, 100);
+	size_t len = one_in(r, 4) ? 1 + below(r, 20) : 150 + below(r, 100);
 	struct text path = text_of(""), name = { 0 }, s = random_name(mk);
 
 	while (name.len < len)
@@ -131,14 +131,14 @@ static void random_layer(struct maker *mk, struct layer *l)
 	size_t n = one_in(r, 12) ? 0 : one_in(r, 4) ? below(r, 10) : 10 + below(r, 90);
 
 	for (size_t i = 0; i < n; i++) {
-		if (one_in(r, mk->layer ? 8 : 40))
+		if (one_in(r, mk->layer ? 12 : 40))
 			add_whiteout(mk, l);
 		else
 			add_entry(mk, l, random_type(r), random_path(mk));
 	}
-	if (n && one_in(r, 8))
+	if (n && one_in(r, 12))
 		add_deep(mk, l);
-	if (n && one_in(r, 15))
+	if (n && one_in(r, 10))
 		add_big_directory(mk, l);
 	if (n && one_in(r, 4))
 		shuffle(r, l);
