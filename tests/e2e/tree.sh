@@ -1,6 +1,7 @@
 #!/bin/bash
 # The mounted tree against a model that shares no code with cloakfs: random stacks of layers in
-# both modes, and the model itself against GNU tar. Before them small cases written by hand. `make fuzz-tree` goes on without end.
+# both modes, and the model itself against GNU tar; before them small cases written by hand.
+# `make fuzz-tree` goes on without end.
 #   SEEDS="1 2 3"   only these
 # shellcheck source=tests/e2e/lib/tap.sh
 . "$(dirname "$0")/lib/tap.sh"
@@ -21,6 +22,7 @@ for seed in ${SEEDS:-$(seq 40)}; do
 		pass "seed $seed ($(wc -l <"$WORK/seed/want.dump") files)"
 	else
 		fail "seed $seed" "$said"
+		is_mounted "$WORK/mnt" && bail "unmounting"
 	fi
 done
 

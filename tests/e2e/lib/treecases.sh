@@ -139,15 +139,21 @@ layer 1 <<-'EOF'
 	hardlink hardlinks/s2 link=./hardlinks/s
 	hardlink hardlinks/early link=hardlinks/late
 	file hardlinks/late data=late
+	hardlink hardlinks/by-link link=hardlinks/link
+	file hardlinks/last data=last
+	hardlink hardlinks/link link=hardlinks/last
 	file hardlinks/.wh.g
 EOF
 tree <<-'EOF'
 	hardlinks d 0755 0:0 - 0.000000000 2 - []
+	hardlinks/by-link f 0644 0:0 4 0.000000000 3=hardlinks/by-link - [] @last
 	hardlinks/early f 0644 0:0 4 0.000000000 2=hardlinks/early - [] @late
 	hardlinks/f f 0600 0:0 1 9.000000000 2=hardlinks/f - [] @x
 	hardlinks/f2 f 0600 0:0 1 9.000000000 2=hardlinks/f - [] @x
 	hardlinks/g2 f 0644 0:0 1 0.000000000 - - [] @y
+	hardlinks/last f 0644 0:0 4 0.000000000 3=hardlinks/by-link - [] @last
 	hardlinks/late f 0644 0:0 4 0.000000000 2=hardlinks/early - [] @late
+	hardlinks/link f 0644 0:0 4 0.000000000 3=hardlinks/by-link - [] @last
 	hardlinks/s l 0777 0:0 1 0.000000000 2=hardlinks/s - [] ->f
 	hardlinks/s2 l 0777 0:0 1 0.000000000 2=hardlinks/s - [] ->f
 EOF
@@ -382,7 +388,7 @@ printf '. d 0711 3:0 - 4.000000000 %d - []\n' $((${#CASES[@]} + 1)) >"$WORK/want
 # cases_compare MODE: the image is mounted at $WORK/mnt.
 cases_compare() {
 	local c
-	treedump -cl "$WORK/mnt" >"$WORK/cases.dump" 2>"$LOG" || fail "$1: the cases are read" "$(cat "$LOG")"
+	timeout 60 "$E2E/treedump" -cl "$WORK/mnt" >"$WORK/cases.dump" 2>"$LOG" || fail "$1: the cases are read" "$(cat "$LOG")"
 	for c in "${CASES[@]}"; do
 		awk -v c="$c" '$1 == c || (c != "." && index($1, c "/") == 1)' "$WORK/cases.dump" >"$WORK/got.$c"
 		same "$WORK/want.$c" "$WORK/got.$c" "$1: $c"

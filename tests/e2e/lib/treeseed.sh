@@ -2,6 +2,8 @@
 # model's tree. Sourced after tap.sh. Needs $E2E (treegen, treedump), openssl, GNU tar.
 # shellcheck shell=bash
 
+TREE_WITHIN=60 # seconds, for anything that cloakfs does: what hangs is told, too
+
 # tree_prepare: what all seeds share.
 tree_prepare() {
 	openssl genrsa -out "$WORK/key.pem" 2048 2>/dev/null
@@ -40,12 +42,12 @@ tree_mounted() {
 		echo "$1 mode: it does not mount: $(cat "$LOG")"
 		return 1
 	fi
-	treedump -cl "$WORK/mnt" >"$WORK/seed/$1.dump" 2>"$WORK/seed/$1.err" || {
+	timeout "$TREE_WITHIN" "$E2E/treedump" -cl "$WORK/mnt" >"$WORK/seed/$1.dump" 2>"$WORK/seed/$1.err" || {
 		bad=1
-		echo "$1 mode: $(head -n 5 "$WORK/seed/$1.err")"
+		echo "$1 mode: reading the tree: exit status $?: $(head -n 5 "$WORK/seed/$1.err")"
 	}
 	tree_differ "$WORK/seed/want.dump" "$WORK/seed/$1.dump" "$1 mode" && bad=1
-	"$CLOAKFS" umount "$WORK/mnt" >"$LOG" 2>&1 || {
+	timeout "$TREE_WITHIN" "$CLOAKFS" umount "$WORK/mnt" >"$LOG" 2>&1 || {
 		bad=1
 		echo "$1 mode: unmounting: $(cat "$LOG")"
 	}
@@ -70,7 +72,7 @@ tree_gnu() {
 # tree_listed: `cloakfs ls` and `cloakfs cat`, of the root and of its first file.
 tree_listed() {
 	local path bad=0
-	"$CLOAKFS" ls -l --key "$WORK/key.pem" --cache-dir none "oci:$WORK/image:latest" 2>"$LOG" |
+	timeout "$TREE_WITHIN" "$CLOAKFS" ls -l --key "$WORK/key.pem" --cache-dir none "oci:$WORK/image:latest" 2>"$LOG" |
 		sed -E 's/ +/ /g; s/^ //' >"$WORK/seed/got.ls"
 	sed -E 's/ +/ /g; s/^ //' "$WORK/seed/want.ls" >"$WORK/seed/squeezed.ls"
 	if [ -s "$LOG" ]; then
@@ -80,7 +82,7 @@ tree_listed() {
 	tree_differ "$WORK/seed/squeezed.ls" "$WORK/seed/got.ls" "cloakfs ls -l" && bad=1
 	path=$(awk '$2 == "f" && $5 > 0 && $NF !~ /^blocks:/ && $1 !~ /^-/ { print $1; exit }' "$WORK/seed/want.dump")
 	[ -n "$path" ] || return $bad
-	"$CLOAKFS" cat --key "$WORK/key.pem" --cache-dir none "oci:$WORK/image:latest" "/$(printf '%b.' "$path" | head -c -1)" \
+	timeout "$TREE_WITHIN" "$CLOAKFS" cat --key "$WORK/key.pem" --cache-dir none "oci:$WORK/image:latest" "/$(printf '%b.' "$path" | head -c -1)" \
 		>"$WORK/seed/cat" 2>"$LOG"
 	[ "$(awk -v p="${path//\\/\\\\}" '$1 == p { print $NF }' "$WORK/seed/want.dump")" = "$(sha256_of "$WORK/seed/cat")" ] && return $bad
 	echo "cloakfs cat /$path: $(head -n 3 "$LOG")"
