@@ -5,6 +5,8 @@
 #   make check          install what is needed, build, run every test
 #   make demo           install what is needed, build, run the main job on real input
 #   make fuzz           fuzz every parser in turn, until interrupted or one crashes
+#   make fuzz-tree      mount random layers and compare the trees with a model's, likewise (SEED=1
+#                       for the first one)
 #   make soak           readers of a mount for ten minutes in each mode, under TSan
 #   make bench          measure against named yardsticks
 #   make install        into $(DESTDIR)$(PREFIX)
@@ -52,7 +54,8 @@ endif
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all check check-built soak demo bench install deps format lint unit fuzz fuzz-built e2e clean
+.PHONY: all check check-built soak demo bench install deps format lint unit fuzz fuzz-built \
+	fuzz-tree e2e clean
 all: $(BUILD)/cloakfs $(BUILD)/azsim
 
 $(BUILD)/cloakfs: $(call objs,tools/cloakfs) $(LIB)
@@ -115,6 +118,9 @@ $(BUILD)/e2e/%: $(BUILD)/tests/e2e/lib/%.o
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ -lcrypto -lzstd $(E2E_LIBS_$(@F))
 
+$(BUILD)/e2e/treegen: $(call objs,tests/e2e/lib/treegen)
+$(BUILD)/e2e/treedump: $(call objs,tests/e2e/lib/treedump)
+
 $(BUILD)/bench/%: $(BUILD)/tools/bench/%.o $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
@@ -138,6 +144,10 @@ soak: deps
 fuzz: deps
 	@$(MAKE) --no-print-directory SAN=asan fuzz-built
 	@tests/fuzz.sh
+
+fuzz-tree: deps
+	@$(MAKE) --no-print-directory all e2e
+	@SEED=$(SEED) tests/fuzz-tree.sh
 
 demo: deps
 	@$(MAKE) --no-print-directory all

@@ -261,10 +261,14 @@ static int add_entry(struct scan *s, struct archive_entry *e)
 	const char *hard = archive_entry_hardlink(e);
 	struct ck_paxhead h;
 	int rc = read_heads(s, &h);
-	struct ck_entry out = { .kind = hard ? CK_ENTRY_HARDLINK : CK_ENTRY_NODE };
+	struct ck_entry out = { .kind = CK_ENTRY_NODE };
 
 	if (rc < 0)
 		return rc;
+	/* Of hard links libarchive knows no type, and of the tar's first link, when its target
+	 * stands in a record alone, no target either. */
+	if (hard || (h.link && archive_entry_filetype(e) == 0))
+		out.kind = CK_ENTRY_HARDLINK;
 	/* A sparse map may claim more than the file has in the tar. */
 	if (s->data_end > (uint64_t)archive_read_header_position(s->a))
 		return ck_fail(s->err, -EBADMSG,

@@ -440,6 +440,7 @@ static void test_pax_links(void **state)
 	const struct record far[] = { { "linkpath", deep, 0 } };
 	const struct record hard[] = { { "linkpath", "./d//file", 0 } };
 	put_entry(&tar, '0', "d/file", NULL, 0);
+	put_entry(&tar, '1', "first", hard, 1);
 	put_entry(&tar, '2', "sym", sym, 2);
 	put_entry(&tar, '2', "far", far, 1);
 	put_entry(&tar, '1', "hard", hard, 1);
@@ -450,6 +451,8 @@ static void test_pax_links(void **state)
 	assert_string_equal(ck_index_bytes(&x, entry(&x, "far")->link), deep);
 	assert_int_equal(entry(&x, "hard")->kind, CK_ENTRY_HARDLINK);
 	assert_string_equal(ck_index_bytes(&x, entry(&x, "hard")->link), "d/file");
+	assert_int_equal(entry(&x, "first")->kind, CK_ENTRY_HARDLINK);
+	assert_string_equal(ck_index_bytes(&x, entry(&x, "first")->link), "d/file");
 	ck_index_free(&x);
 }
 

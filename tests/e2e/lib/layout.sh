@@ -68,9 +68,8 @@ layout_add() {
 	tmp=$(mktemp "$1.XXXXXX")
 	compress "$2" "$3" >"$tmp" || return 1
 	sum=$(blob_put "$1" "$tmp")
-	jq -nc --arg t "$IMG_TYPE.layer.v1.tar$suffix" --arg d "sha256:$sum" \
-		--argjson s "$(stat -c %s "$tmp")" --arg diff "sha256:$(sha256_of "$2")" \
-		'{mediaType: $t, digest: $d, size: $s, diff_id: $diff}' >>"$1.layers"
+	printf '{"mediaType": "%s", "digest": "sha256:%s", "size": %d, "diff_id": "sha256:%s"}\n' \
+		"$IMG_TYPE.layer.v1.tar$suffix" "$sum" "$(stat -c %s "$tmp")" "$(sha256_of "$2")" >>"$1.layers"
 	rm -f "$tmp"
 }
 

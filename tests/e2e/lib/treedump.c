@@ -2,16 +2,18 @@
  * treedump - prints everything a file tree holds, one sorted line a file, so that
  * two trees can be compared with diff.
  *
- *   treedump [-cdmx] [-e PATH]... DIR
+ *   treedump [-cdlmx] [-e PATH]... DIR
  *     -c  also check that readdir and stat agree on inode numbers and types
  *     -d  leave out the mtimes of directories (unpackers differ there)
+ *     -l  also the link counts of directories (filesystems differ there)
  *     -m  whole seconds only
  *     -x  leave out extended attributes
  *     -e  leave out PATH (relative to DIR, as printed) and all below it
  *
  * A line: PATH TYPE MODE UID:GID SIZE MTIME LINKS RDEV XATTRS CONTENT. Bytes that are not
  * plain printable ASCII are written \xHH. LINKS is "2=first/path": the
- * count, and the first name of the same inode. CONTENT is a sha256 or a link's target.
+ * count, and the first name of the same inode. CONTENT is a sha256 or a link's target; of a
+ * file above 64 MiB "blocks:" and a sha256 (content.h). Paths may be longer than PATH_MAX.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -22,13 +24,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "tests/e2e/lib/treedump/content.h"
+
 static struct {
-	bool check, no_dir_mtime, whole_seconds, no_xattrs;
+	bool check, no_dir_mtime, dir_links, whole_seconds, no_xattrs;
 	const char *excluded[64];
 	int n_excluded;
 	bool failed;
@@ -83,25 +88,23 @@ static const char *first_name(const struct stat *st, const char *path)
 	return path;
 }
 
-static void print_content(const char *path)
+static void print_content(const char *rel, const char *path, off_t size)
 {
-	static unsigned char buf[1 << 17];
 	unsigned char sum[EVP_MAX_MD_SIZE];
 	unsigned int n = 0;
 	EVP_MD_CTX *md = must(EVP_MD_CTX_new());
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t got = -1;
 
 	EVP_DigestInit_ex(md, EVP_sha256(), NULL);
-	while (fd >= 0 && (got = read(fd, buf, sizeof buf)) > 0)
-		EVP_DigestUpdate(md, buf, (size_t)got);
-	if (got < 0)
-		problem(path, "read");
+	if (fd < 0)
+		problem(rel, "open");
+	else if (!(size > CONTENT_LARGE ? hash_large : hash_all)(md, rel, fd, size))
+		opt.failed = true;
 	EVP_DigestFinal_ex(md, sum, &n);
 	EVP_MD_CTX_free(md);
 	if (fd >= 0)
 		close(fd);
-	putchar(' ');
+	printf(size > CONTENT_LARGE ? " blocks:" : " ");
 	for (unsigned int i = 0; i < n; i++)
 		printf("%02x", sum[i]);
 }
@@ -111,7 +114,7 @@ static int by_text(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static void print_xattrs(const char *path)
+static void print_xattrs(const char *rel, const char *path)
 {
 	static char list[65536], value[65536];
 	char *names[256];
@@ -119,7 +122,7 @@ static void print_xattrs(const char *path)
 	ssize_t len = llistxattr(path, list, sizeof list);
 
 	if (len < 0 && errno != ENOTSUP)
-		problem(path, "llistxattr");
+		problem(rel, "llistxattr");
 	for (ssize_t at = 0; at < len && n_names < 256; at += (ssize_t)strlen(list + at) + 1)
 		names[n_names++] = list + at;
 	qsort(names, n_names, sizeof *names, by_text);
@@ -128,7 +131,7 @@ static void print_xattrs(const char *path)
 		ssize_t n = lgetxattr(path, names[i], value, sizeof value);
 
 		if (n < 0)
-			problem(path, names[i]);
+			problem(rel, names[i]);
 		printf("%s", i ? "," : "");
 		print_escaped(names[i], strlen(names[i]));
 		putchar('=');
@@ -137,17 +140,17 @@ static void print_xattrs(const char *path)
 	putchar(']');
 }
 
-static void print_target(const char *path, const struct stat *st)
+static void print_target(const char *rel, const char *path, const struct stat *st)
 {
-	char target[PATH_MAX];
+	static char target[PATH_MAX]; /* not on the stack, which is as deep as the tree */
 	ssize_t n = readlink(path, target, sizeof target);
 
 	if (n < 0) {
-		problem(path, "readlink");
+		problem(rel, "readlink");
 		return;
 	}
 	if (n != st->st_size)
-		fprintf(stderr, "treedump: %s: link of %zd bytes has size %lld\n", path, n,
+		fprintf(stderr, "treedump: %s: link of %zd bytes has size %lld\n", rel, n,
 			(long long)st->st_size);
 	opt.failed |= n != st->st_size;
 	printf(" ->");
@@ -165,7 +168,7 @@ static char type_of(mode_t mode)
 				: '?';
 }
 
-/* REL is the path as printed, PATH the one to open. */
+/* REL is the path as printed, PATH the one to open: short, by way of /proc. */
 static void print_line(const char *rel, const char *path, const struct stat *st)
 {
 	bool dir = S_ISDIR(st->st_mode), device = S_ISCHR(st->st_mode) || S_ISBLK(st->st_mode);
@@ -183,7 +186,9 @@ static void print_line(const char *rel, const char *path, const struct stat *st)
 		printf(" %lld", (long long)st->st_mtim.tv_sec);
 	else
 		printf(" %lld.%09ld", (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
-	if (dir || st->st_nlink == 1)
+	if (dir && opt.dir_links)
+		printf(" %ju", (uintmax_t)st->st_nlink);
+	else if (dir || st->st_nlink == 1)
 		printf(" -");
 	else {
 		printf(" %ju=", (uintmax_t)st->st_nlink);
@@ -194,11 +199,11 @@ static void print_line(const char *rel, const char *path, const struct stat *st)
 	else
 		printf(" -");
 	if (!opt.no_xattrs)
-		print_xattrs(path);
+		print_xattrs(rel, path);
 	if (S_ISREG(st->st_mode))
-		print_content(path);
+		print_content(rel, path, st->st_size);
 	if (S_ISLNK(st->st_mode))
-		print_target(path, st);
+		print_target(rel, path, st);
 	putchar('\n');
 }
 
@@ -226,53 +231,70 @@ static int by_name(const struct dirent **a, const struct dirent **b)
 	return strcmp((*a)->d_name, (*b)->d_name);
 }
 
-static void dump(const char *rel, const char *path, const struct dirent *from)
+static void dump(const char *rel, int dir, const char *name, const struct dirent *from);
+
+static void dump_names(const char *rel, int fd)
 {
 	struct dirent **names = NULL;
-	struct stat st;
-	int n = 0;
+	int n = scandirat(fd, ".", &names, NULL, by_name);
 
-	if (is_excluded(rel))
-		return;
-	if (lstat(path, &st) != 0) {
-		problem(path, "lstat");
-		return;
-	}
-	if (opt.check && from)
-		check_entry(path, from, &st);
-	print_line(rel, path, &st);
-	if (!S_ISDIR(st.st_mode))
-		return;
-	n = scandir(path, &names, NULL, by_name);
 	if (n < 0)
-		problem(path, "readdir");
+		problem(rel, "readdir");
 	for (int i = 0; i < n; i++) {
 		const char *name = names[i]->d_name;
-		char *sub_rel, *sub_path;
+		char *sub;
 
 		if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
-			if (asprintf(&sub_rel, "%s%s%s", strcmp(rel, ".") ? rel : "",
-				     strcmp(rel, ".") ? "/" : "", name) < 0 ||
-			    asprintf(&sub_path, "%s/%s", path, name) < 0)
+			if (asprintf(&sub, "%s%s%s", strcmp(rel, ".") ? rel : "",
+				     strcmp(rel, ".") ? "/" : "", name) < 0)
 				must(NULL);
-			dump(sub_rel, sub_path, names[i]);
-			free(sub_rel);
-			free(sub_path);
+			dump(sub, fd, name, names[i]);
+			free(sub);
 		}
 		free(names[i]);
 	}
 	free(names);
 }
 
+static void dump(const char *rel, int dir, const char *name, const struct dirent *from)
+{
+	char path[NAME_MAX + 64];
+	struct stat st;
+	int fd;
+
+	if (is_excluded(rel))
+		return;
+	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) != 0) {
+		problem(rel, "lstat");
+		return;
+	}
+	if (opt.check && from)
+		check_entry(rel, from, &st);
+	snprintf(path, sizeof path, "/proc/self/fd/%d/%s", dir, name);
+	print_line(rel, path, &st);
+	if (!S_ISDIR(st.st_mode))
+		return;
+	fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0) {
+		problem(rel, "open");
+		return;
+	}
+	dump_names(rel, fd);
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
-	int c;
+	struct rlimit files;
+	int c, root;
 
-	while ((c = getopt(argc, argv, "cdmxe:")) != -1) {
+	while ((c = getopt(argc, argv, "cdlmxe:")) != -1) {
 		if (c == 'c')
 			opt.check = true;
 		else if (c == 'd')
 			opt.no_dir_mtime = true;
+		else if (c == 'l')
+			opt.dir_links = true;
 		else if (c == 'm')
 			opt.whole_seconds = true;
 		else if (c == 'x')
@@ -283,10 +305,21 @@ int main(int argc, char **argv)
 			return 2;
 	}
 	if (optind + 1 != argc) {
-		fprintf(stderr, "usage: treedump [-cdmx] [-e PATH]... DIR\n");
+		fprintf(stderr, "usage: treedump [-cdlmx] [-e PATH]... DIR\n");
 		return 2;
 	}
-	dump(".", argv[optind], NULL);
+	/* One for each directory on the way down. */
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	root = open(argv[optind], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0) {
+		perror(argv[optind]);
+		return 2;
+	}
+	dump(".", root, ".", NULL);
+	close(root);
 	while (links) {
 		struct link *l = links;
 
