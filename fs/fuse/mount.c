@@ -15,10 +15,12 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "fs/fuse/answerer.h"
 #include "fs/fuse/beacon.h"
 #include "fs/fuse/cover.h"
 #include "fs/fuse/mountpoint.h"
 #include "fs/fuse/ops.h"
+#include "fs/fuse/report.h"
 
 enum { READ_AHEAD_KB = CK_MAX_IO / 1024, MAX_THREADS = 16, IDLE_THREADS = 4 };
 
@@ -31,8 +33,10 @@ struct ck_mount {
 	bool mounted;
 	atomic_bool covered; /* by EROFS */
 	int beacon;	     /* -1: none */
-	sigset_t signals;    /* that end the mount, and the one that nudges */
-	sigset_t mask;	     /* as it was before the mount was opened */
+	struct ck_answerer *answerer;
+	struct ck_report_source about;
+	sigset_t signals; /* that end the mount, and the one that nudges */
+	sigset_t mask;	  /* as it was before the mount was opened */
 };
 
 /* libfuse writes to stderr, which a daemon no longer has. */
@@ -202,6 +206,7 @@ int ck_mount_open(struct ck_mount **out, struct ck_stack *stack, enum ck_view vi
 	if (!m)
 		return ck_nomem(err, "mounting an image");
 	m->beacon = -1;
+	ck_counters_init(&m->ops.counters);
 	/* From here on a signal waits for ck_mount_run, and leaves no dead mount behind. */
 	ending_signals(&m->signals);
 	pthread_sigmask(SIG_BLOCK, &m->signals, &m->mask);
@@ -397,14 +402,37 @@ static int run(struct ck_mount *m, ck_ready_fn *ready, void *ctx, struct ck_err 
 	return rc;
 }
 
-int ck_mount_run(struct ck_mount *m, ck_ready_fn *ready, void *ctx, struct ck_err *err)
+static int answer(void *ctx, struct ck_buf *out, struct ck_err *err)
 {
-	struct sigaction nudged = { .sa_handler = on_nudge }, was;
+	return ck_report_write(out, ctx, err);
+}
 
+/* Others see that we live, and may ask how. A mount works without. */
+static void light_beacon(struct ck_mount *m)
+{
+	const struct ck_catalog *c = &m->ops.catalog;
+	struct ck_err err;
+
+	m->about = (struct ck_report_source){
+		.stack = c->stack,
+		.counters = &m->ops.counters,
+		.view = c->view == CK_VIEW_LAYERS ? "layers" : "rootfs",
+		.mounted_at = (uint64_t)time(NULL),
+		.mounted_ms = ck_now_ms(),
+	};
 	m->beacon = ck_beacon_light(m->at.dev_major, m->at.dev_minor);
 	if (m->beacon < 0)
 		ck_log(CK_LOG_WARNING, "cloakfs umount will not wait for this process: %s",
 		       strerror(-m->beacon));
+	else if (ck_answerer_start(&m->answerer, m->beacon, answer, &m->about, &err) < 0)
+		ck_log(CK_LOG_WARNING, "cloakfs status will not show this mount: %s", err.msg);
+}
+
+int ck_mount_run(struct ck_mount *m, ck_ready_fn *ready, void *ctx, struct ck_err *err)
+{
+	struct sigaction nudged = { .sa_handler = on_nudge }, was;
+
+	light_beacon(m);
 	sigaction(SIGURG, &nudged, &was);
 	int rc = run(m, ready, ctx, err);
 	sigaction(SIGURG, &was, NULL);
@@ -435,6 +463,7 @@ void ck_mount_close(struct ck_mount *m)
 		pthread_key_delete(m->ops.buffers);
 	}
 	ck_catalog_close(&m->ops.catalog);
+	ck_answerer_stop(m->answerer);
 	ck_closep(&m->beacon);
 	restore_signals(m, was_mounted);
 	free(m);

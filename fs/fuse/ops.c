@@ -146,13 +146,16 @@ static bool told_lately(struct ck_ops *o, uint64_t id, uint64_t off)
 static void log_failed_read(struct ck_ops *o, const struct ck_item *item, size_t nbytes,
 			    uint64_t off, const struct ck_err *err)
 {
-	char path[256];
+	char path[256], line[CK_LAST_ERROR];
 
 	if (told_lately(o, item->id, off))
 		return;
 	ck_catalog_path(&o->catalog, item, path, sizeof path);
-	ck_log(CK_LOG_ERROR, "layer %" PRIu32 ": read of %zu bytes at %" PRIu64 " of %s failed: %s",
-	       item->layer, nbytes, off, path, err->msg);
+	snprintf(line, sizeof line,
+		 "layer %" PRIu32 ": read of %zu bytes at %" PRIu64 " of %s failed: %s",
+		 item->layer, nbytes, off, path, err->msg);
+	ck_log(CK_LOG_ERROR, "%s", line);
+	ck_counters_error(&o->counters, line);
 }
 
 static void on_read(fuse_req_t req, fuse_ino_t id, size_t nbytes, off_t off_signed,
@@ -177,9 +180,11 @@ static void on_read(fuse_req_t req, fuse_ino_t id, size_t nbytes, off_t off_sign
 	int rc = buf ? ck_catalog_read(&o->catalog, &item, buf, nbytes, off, &err)
 		     : ck_nomem(&err, "answering a read");
 	if (rc == 0) {
+		ck_counters_read(&o->counters, nbytes);
 		fuse_reply_buf(req, buf, nbytes);
 		return;
 	}
+	ck_counters_failed(&o->counters);
 	log_failed_read(o, &item, nbytes, off, &err);
 	fuse_reply_err(req, EIO);
 }

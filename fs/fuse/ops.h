@@ -14,6 +14,7 @@
 #include <pthread.h>
 
 #include "fs/fuse/catalog.h"
+#include "fs/fuse/counters.h"
 
 enum { CK_MAX_IO = 1 << 20 }; /* bytes of one read or directory reply */
 
@@ -23,6 +24,7 @@ struct ck_ops {
 	bool no_open, no_opendir;     /* the kernel does without these messages */
 	_Atomic uint64_t failed_read; /* the last one that was logged, and when */
 	_Atomic uint64_t failed_ms;
+	struct ck_counters counters;
 };
 
 extern const struct fuse_lowlevel_ops ck_fuse_ops; /* user data: struct ck_ops */
