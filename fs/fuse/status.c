@@ -5,13 +5,14 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "base/file.h"
 #include "base/json.h"
 #include "fs/fuse/answerer.h"
 #include "fs/fuse/beacon.h"
 
-enum { PATIENCE_MS = 5000, PIECE = 64 << 10 };
+enum { PATIENCE_MS = 5000, PAUSE_MS = 20, PIECE = 64 << 10 };
 
 /* Waits for EVENTS until END_MS. Errors: -ETIMEDOUT. */
 static int await(int fd, short events, uint64_t end_ms, struct ck_err *err)
@@ -66,11 +67,24 @@ int ck_status_ask(int fd, unsigned timeout_ms, json_t **doc, struct ck_report *o
 	return rc;
 }
 
+/* A connection to the beacon, for which others may have to be waited. Errors: those of
+ * ck_beacon_find. */
+static int find_beacon(const struct ck_mounted *at, pid_t *pid)
+{
+	const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000 };
+	uint64_t end_ms = ck_now_ms() + PATIENCE_MS;
+	int fd;
+
+	while ((fd = ck_beacon_find(at->dev_major, at->dev_minor, at->user, pid)) == -EAGAIN &&
+	       ck_now_ms() < end_ms)
+		nanosleep(&pause, NULL);
+	return fd;
+}
+
 static void find_out(struct ck_status *s, const struct ck_mounted *at)
 {
 	pid_t pid = 0;
-	CK_AUTO(ck_closep)
-	int fd = ck_beacon_find(at->dev_major, at->dev_minor, at->user, &pid);
+	CK_AUTO(ck_closep) int fd = find_beacon(at, &pid);
 
 	if (fd < 0 && ck_mounted_dead(at, s->mount_point)) {
 		s->state = CK_STATUS_GONE;

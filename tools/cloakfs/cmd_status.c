@@ -86,10 +86,11 @@ static void print_report(const struct ck_report *r)
 	when_text(when, r->mounted_at);
 	span_text(span, r->uptime_s);
 	printf("  %-12sprocess %" PRIu64 ", since %s (%s)\n", "daemon", r->pid, when, span);
-	if (r->key_age_s != CK_REPORT_NONE)
-		span_text(span, r->key_age_s);
-	printf("  %-12s%s%s\n", "keys", r->key_age_s == CK_REPORT_NONE ? "-" : "obtained ",
-	       r->key_age_s == CK_REPORT_NONE ? "" : strcat(span, " ago"));
+	span_text(span, r->key_age_s);
+	if (r->key_age_s == CK_REPORT_NONE)
+		print_name("keys", "-");
+	else
+		printf("  %-12sobtained %s ago\n", "keys", span);
 	ck_output_size(a, r->bytes_fetched);
 	ck_output_size(b, r->bytes_served);
 	printf("  %-12s%s from blobs\n", "fetched", a);
