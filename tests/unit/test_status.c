@@ -486,6 +486,7 @@ static void test_mount(void **state)
 
 	(void)state;
 	assert_null(status_of(&all, NULL));
+	ck_statuses_free(&all);
 	assert_fails(ck_statuses_get(&all, st.dir, &err), -EINVAL, &err, "no cloakfs is mounted");
 	stand_mount(&st, CK_VIEW_LAYERS, "oci:a b\\c");
 	int fd = open(stand_path(&st, "0/file"), O_RDONLY | O_CLOEXEC);
