@@ -5,6 +5,7 @@
 #   make check          install what is needed, build, run every test
 #   make demo           install what is needed, build, run the main job on real input
 #   make fuzz           fuzz every parser in turn, until interrupted or one crashes
+#   make soak           readers of a mount for ten minutes in each mode, under TSan
 #   make bench          measure against named yardsticks
 #   make install        into $(DESTDIR)$(PREFIX)
 
@@ -51,7 +52,7 @@ endif
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all check check-built demo bench install deps format lint unit fuzz fuzz-built e2e clean
+.PHONY: all check check-built soak demo bench install deps format lint unit fuzz fuzz-built e2e clean
 all: $(BUILD)/cloakfs $(BUILD)/azsim
 
 $(BUILD)/cloakfs: $(call objs,tools/cloakfs) $(LIB)
@@ -127,6 +128,11 @@ check: deps
 
 check-built:
 	@tests/run.sh
+
+soak: deps
+	@$(MAKE) --no-print-directory SAN=tsan all
+	@$(MAKE) --no-print-directory e2e
+	@BUILD=build/tsan tests/soak.sh
 
 fuzz: deps
 	@$(MAKE) --no-print-directory SAN=asan fuzz-built

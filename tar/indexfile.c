@@ -9,7 +9,9 @@
 #include "tar/index/check.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "indexes are used as they lie");
-/* The layout of the file is that of these structs: version 2 begins where one changes. */
+/* The layout of the file is that of these structs: another version begins where one changes, or
+ * what the scan makes of a tar. 2: times before 1970, modes beside access control lists. */
+enum { VERSION = 2 };
 _Static_assert(sizeof(struct ck_entry) == 80 && sizeof(struct ck_extent) == 24 &&
 		   sizeof(struct ck_xattr) == 16 && sizeof(struct ck_point) == 32 &&
 		   sizeof(struct ck_unit_start) == 16,
@@ -61,7 +63,7 @@ static int lay_out(struct ck_buf *out, const struct ck_pass_result *what,
 {
 	const struct ck_index *x = &what->index;
 	const struct ck_units *u = &what->units;
-	struct header h = { .version = 1, .compression = u->compression, .tar_len = u->len };
+	struct header h = { .version = VERSION, .compression = u->compression, .tar_len = u->len };
 	const struct {
 		const void *p;
 		size_t n;
@@ -127,8 +129,8 @@ static int section(const uint8_t *whole, size_t len, const struct header *h, enu
 
 static int check_header(const struct header *h, struct ck_err *err)
 {
-	if (memcmp(h->magic, magic, sizeof magic) != 0 || h->version != 1)
-		return ck_fail(err, -EBADMSG, "not a layer index of version 1");
+	if (memcmp(h->magic, magic, sizeof magic) != 0 || h->version != VERSION)
+		return ck_fail(err, -EBADMSG, "not a layer index of version %d", VERSION);
 	if (h->compression > CK_COMPRESSION_ZSTD || h->tar_len > INT64_MAX)
 		return ck_fail(err, -EBADMSG, "the index is malformed");
 	return 0;

@@ -1,6 +1,6 @@
 /*
  * indexfile - what the verifying pass found out about a layer, as bytes: the layer index,
- * version 1.
+ * version 2.
  *
  * Little-endian, in sections of fixed-size elements (entries, extents, xattrs, names,
  * points, units, windows, chunk tags) that are used in place, behind a header that names

@@ -21,7 +21,4 @@
 CK_MUST_CHECK int ck_attach_open(int *mount, const char *file, const char *const *devices,
 				 size_t n_devices, struct ck_err *err);
 
-/* Mounts what ck_attach_open made over DIR. Errors: errnos of move_mount(2). */
-CK_MUST_CHECK int ck_attach_at(int mount, const char *dir, struct ck_err *err);
-
 #endif

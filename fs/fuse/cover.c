@@ -10,8 +10,10 @@
 #include <unistd.h>
 
 #include "base/file.h"
+#include "base/fsmount.h"
 #include "base/log.h"
 #include "fs/erofs/attach.h"
+#include "fs/fuse/idmap.h"
 #include "fs/fuse/ops.h"
 
 enum { SAMPLE = 4096 };
@@ -103,7 +105,7 @@ static void raise_read_ahead(void)
 		ck_log(CK_LOG_DEBUG, "EROFS's read-ahead stays as it is: %s", strerror(errno));
 }
 
-int ck_cover(const struct ck_catalog *c, const char *dir, struct ck_err *err)
+int ck_cover(const struct ck_catalog *c, const char *dir, const int *userns, struct ck_err *err)
 {
 	size_t n;
 	char **paths = device_paths(c, dir, &n);
@@ -115,8 +117,10 @@ int ck_cover(const struct ck_catalog *c, const char *dir, struct ck_err *err)
 	free(paths);
 	if (rc == 0)
 		rc = check_devices(c, mount, err);
+	if (rc == 0 && userns)
+		rc = ck_idmap_mount(mount, *userns, err);
 	if (rc < 0)
 		return rc;
 	raise_read_ahead();
-	return ck_attach_at(mount, dir, err);
+	return ck_fsmount_at(mount, dir, err);
 }

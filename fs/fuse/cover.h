@@ -13,8 +13,11 @@
  * C is of the devices view, and served at DIR (absolute) by other threads while this runs.
  * Nothing is mounted before each device gave back a block as its layer has it: the kernel
  * knows devices by their order alone.
- * Errors: those of ck_attach_open and ck_attach_at; -EIO (a device gives something else).
+ * USERNS, if not NULL, says which ids are shown in place of the image's.
+ * Errors: those of ck_attach_open, ck_idmap_mount and ck_fsmount_at; -EIO (a device gives something
+ * else).
  */
-CK_MUST_CHECK int ck_cover(const struct ck_catalog *c, const char *dir, struct ck_err *err);
+CK_MUST_CHECK int ck_cover(const struct ck_catalog *c, const char *dir, const int *userns,
+			   struct ck_err *err);
 
 #endif

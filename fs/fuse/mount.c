@@ -21,6 +21,7 @@
 #include "fs/fuse/mountpoint.h"
 #include "fs/fuse/ops.h"
 #include "fs/fuse/report.h"
+#include "fs/fuse/writable.h"
 
 enum { READ_AHEAD_KB = CK_MAX_IO / 1024, MAX_THREADS = 16, IDLE_THREADS = 4 };
 
@@ -31,8 +32,11 @@ struct ck_mount {
 	char dir[PATH_MAX]; /* absolute, no symlinks */
 	struct ck_mounted at;
 	bool mounted;
-	atomic_bool covered; /* by EROFS */
-	int beacon;	     /* -1: none */
+	struct ck_mount_spec spec;
+	int upper_lock; /* -1: none */
+	bool has_erofs;
+	atomic_uint n_covers; /* EROFS, an overlay: by now */
+	int beacon;	      /* -1: none */
 	struct ck_answerer *answerer;
 	struct ck_report_source about;
 	sigset_t signals; /* that end the mount, and the one that nudges */
@@ -49,25 +53,24 @@ static void on_fuse_log(enum fuse_log_level level, const char *fmt, va_list ap)
 	ck_log(level <= FUSE_LOG_WARNING ? CK_LOG_WARNING : CK_LOG_DEBUG, "libfuse: %s", line);
 }
 
-/* A directory, and no cloakfs there yet. */
-static int check_dir(struct ck_mount *m, const char *dir, struct ck_err *err)
+int ck_mount_check(char full[PATH_MAX], const char *dir, struct ck_err *err)
 {
 	struct ck_mounted at;
 	struct stat st;
 
-	if (!realpath(dir, m->dir))
+	if (!realpath(dir, full))
 		return ck_fail(err, -errno, "cannot mount at %s: %s", dir, strerror(errno));
-	int rc = ck_mounted_at(m->dir, &at, err);
+	int rc = ck_mounted_at(full, &at, err);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	if (rc == 0 && at.ours && ck_mounted_stale(m->dir))
+	if (rc == 0 && at.ours && ck_mounted_stale(full, &at))
 		return ck_fail(err, -EBUSY,
 			       "the daemon of the mount at %s is gone (%s); clean up with: "
 			       "cloakfs umount %s",
 			       dir, strerror(ENOTCONN), dir);
 	if (rc == 0 && at.ours)
 		return ck_fail(err, -EBUSY, "an image is already mounted at %s", dir);
-	if (stat(m->dir, &st) < 0)
+	if (stat(full, &st) < 0)
 		return ck_fail(err, -errno, "cannot mount at %s: %s", dir, strerror(errno));
 	if (!S_ISDIR(st.st_mode))
 		return ck_fail(err, -ENOTDIR, "cannot mount at %s: it is not a directory", dir);
@@ -162,20 +165,21 @@ static void raise_read_ahead(const struct ck_mount *m)
 		       strerror(errno));
 }
 
-static int open_mount(struct ck_mount *m, struct ck_stack *stack, enum ck_view view,
-		      const char *source, const char *dir, struct ck_err *err)
+static int open_mount(struct ck_mount *m, struct ck_stack *stack, const char *dir,
+		      struct ck_err *err)
 {
-	int rc = check_dir(m, dir, err);
+	const struct ck_mount_spec *spec = &m->spec;
+	int rc = ck_mount_check(m->dir, dir, err);
 
 	if (rc == 0)
-		rc = ck_catalog_open(&m->ops.catalog, stack, view, err);
+		rc = ck_catalog_open(&m->ops.catalog, stack, spec->view, err);
 	if (rc == 0 && (rc = -pthread_key_create(&m->ops.buffers, free)) < 0)
 		return ck_fail(err, rc, "cannot mount at %s: %s", dir, strerror(-rc));
 	m->has_buffers = rc == 0;
 	if (rc == 0)
-		rc = new_session(m, source, err);
+		rc = new_session(m, spec->source, err);
 	if (rc == 0)
-		rc = geteuid() == 0 ? mount_as_root(m, source, err) : mount_as_user(m, err);
+		rc = geteuid() == 0 ? mount_as_root(m, spec->source, err) : mount_as_user(m, err);
 	if (rc == 0 && (rc = ck_mounted_at(m->dir, &m->at, err)) == -ENOENT)
 		return ck_fail(err, rc, "the mount at %s vanished at once", dir);
 	if (rc == 0)
@@ -198,19 +202,20 @@ static void ending_signals(sigset_t *out)
 	sigaddset(out, SIGURG); /* see watch_signals */
 }
 
-int ck_mount_open(struct ck_mount **out, struct ck_stack *stack, enum ck_view view,
-		  const char *source, const char *dir, struct ck_err *err)
+int ck_mount_open(struct ck_mount **out, struct ck_stack *stack, const struct ck_mount_spec *spec,
+		  const char *dir, struct ck_err *err)
 {
 	struct ck_mount *m = calloc(1, sizeof *m);
 
 	if (!m)
 		return ck_nomem(err, "mounting an image");
-	m->beacon = -1;
+	m->beacon = m->upper_lock = -1;
+	m->spec = *spec;
 	ck_counters_init(&m->ops.counters);
 	/* From here on a signal waits for ck_mount_run, and leaves no dead mount behind. */
 	ending_signals(&m->signals);
 	pthread_sigmask(SIG_BLOCK, &m->signals, &m->mask);
-	int rc = open_mount(m, stack, view, source, dir, err);
+	int rc = open_mount(m, stack, dir, err);
 	if (rc < 0)
 		ck_mount_close(m);
 	else
@@ -254,8 +259,9 @@ static void detach(struct ck_mount *m)
 static bool uncovered(struct ck_mount *m)
 {
 	struct ck_mounted now;
+	unsigned n = atomic_load(&m->n_covers); /* before the table is read: they grow meanwhile */
 
-	return atomic_load(&m->covered) && ck_mounted_at(m->dir, &now, NULL) == 0 && !now.covered &&
+	return n && ck_mounted_at(m->dir, &now, NULL) == 0 && now.n_covers < n &&
 	       now.dev_major == m->at.dev_major && now.dev_minor == m->at.dev_minor;
 }
 
@@ -265,9 +271,9 @@ static int await_signal(struct watch *w)
 {
 	struct ck_mount *m = w->m;
 	struct signalfd_siginfo got;
-	bool devices = m->ops.catalog.view == CK_VIEW_DEVICES; /* others need not look */
+	bool covers = m->spec.upper || m->spec.view == CK_VIEW_DEVICES; /* else no need to look */
 	CK_AUTO(ck_closep)
-	int table = devices ? open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC) : -1;
+	int table = covers ? open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC) : -1;
 	struct pollfd on[] = { { .fd = w->signals, .events = POLLIN },
 			       { .fd = table, .events = POLLPRI } };
 
@@ -278,7 +284,7 @@ static int await_signal(struct watch *w)
 		    got.ssi_signo != SIGURG) /* that one is somebody else's */
 			return (int)got.ssi_signo;
 		if ((on[1].revents & POLLPRI) && uncovered(m)) {
-			atomic_store(&m->covered, false);
+			atomic_store(&m->n_covers, 0);
 			detach(m);
 		}
 	}
@@ -347,14 +353,22 @@ static void *serve_main(void *arg)
 	return NULL;
 }
 
-/* While others serve: EROFS asks for its image as it is mounted. */
+/* While others serve: EROFS asks for its image as it is mounted, an overlay for what is below. */
 static int finish_opening(struct ck_mount *m, ck_ready_fn *ready, void *ctx, struct ck_err *err)
 {
+	unsigned n = 0;
 	int rc = 0;
 
-	if (m->ops.catalog.view == CK_VIEW_DEVICES)
-		rc = ck_cover(&m->ops.catalog, m->dir, err);
-	atomic_store(&m->covered, rc == 0 && m->ops.catalog.view == CK_VIEW_DEVICES);
+	if (m->spec.view == CK_VIEW_DEVICES) {
+		rc = ck_cover(&m->ops.catalog, m->dir, m->spec.userns, err);
+		m->has_erofs = rc == 0;
+		n++;
+	}
+	if (rc == 0 && m->spec.upper) {
+		rc = ck_writable_at(m->dir, m->spec.upper, &m->upper_lock, err);
+		n++;
+	}
+	atomic_store(&m->n_covers, rc == 0 ? n : 0);
 	return rc == 0 && ready ? ready(ctx, err) : rc;
 }
 
@@ -439,6 +453,11 @@ int ck_mount_run(struct ck_mount *m, ck_ready_fn *ready, void *ctx, struct ck_er
 	return rc;
 }
 
+bool ck_mount_has_erofs(const struct ck_mount *m)
+{
+	return m->has_erofs;
+}
+
 /* Signals that came too late to be handled have had what they wanted: there was a mount, and
  * now there is none. Where there was not, they are the caller's. */
 static void restore_signals(const struct ck_mount *m, bool was_mounted)
@@ -463,6 +482,7 @@ void ck_mount_close(struct ck_mount *m)
 		pthread_key_delete(m->ops.buffers);
 	}
 	ck_catalog_close(&m->ops.catalog);
+	ck_closep(&m->upper_lock);
 	ck_answerer_stop(m->answerer);
 	ck_closep(&m->beacon);
 	restore_signals(m, was_mounted);

@@ -9,26 +9,42 @@
 #ifndef CK_MOUNT_H
 #define CK_MOUNT_H
 
+#include <limits.h>
+
 #include "fs/stack.h"
 
 enum ck_view { CK_VIEW_ROOTFS, CK_VIEW_LAYERS, CK_VIEW_DEVICES };
 
 struct ck_mount; /* opaque */
 
+/* Whether an image can be mounted at DIR, whose absolute name without symlinks FULL gets.
+ * Errors: -EBUSY (a cloakfs is mounted there, or a dead one), -ENOTDIR, those of realpath. */
+CK_MUST_CHECK int ck_mount_check(char full[PATH_MAX], const char *dir, struct ck_err *err);
+
+struct ck_mount_spec {
+	enum ck_view view;
+	const char *source; /* names the image in mount tables */
+	const char
+	    *upper; /* merged tree: an overlay writes there (fs/fuse/writable.h); NULL: none */
+	const int
+	    *userns; /* devices view: EROFS shows ids by it (fs/fuse/idmap.h); NULL: as they are */
+};
+
 /*
  * Mounts STACK (borrowed; for CK_VIEW_ROOTFS already merged) read-only at DIR; the mount
  * answers once ck_mount_run runs. As root: allow_other, suid and dev honoured,
- * default_permissions, read-ahead raised to 1 MiB. SOURCE names the image in
- * /proc/mounts. The caller may fork in between: the process that runs it is the daemon.
- * From here to ck_mount_close SIGINT, SIGTERM and SIGHUP, unless ignored, are blocked in
+ * default_permissions, read-ahead raised to 1 MiB. SPEC's strings are
+ * borrowed until ck_mount_close. The caller may fork in between: the process that runs it is the
+ * daemon. From here to ck_mount_close SIGINT, SIGTERM and SIGHUP, unless ignored, are blocked in
  * the calling thread, and wait for ck_mount_run.
  * *OUT is the caller's to ck_mount_close, in the same thread; on failure nothing stays
  * mounted.
- * Errors: -EBUSY (a cloakfs is mounted there, or a dead one), -ENOENT, -ENOTDIR, -EPERM,
- * -EINVAL (layers not open, not merged), -ENOMEM, other errnos of mount(2).
+ * Errors: those of ck_mount_check, -EPERM, -EINVAL (layers not open, not merged), -ENOMEM, other
+ * errnos of mount(2).
  */
-CK_MUST_CHECK int ck_mount_open(struct ck_mount **out, struct ck_stack *stack, enum ck_view view,
-				const char *source, const char *dir, struct ck_err *err);
+CK_MUST_CHECK int ck_mount_open(struct ck_mount **out, struct ck_stack *stack,
+				const struct ck_mount_spec *spec, const char *dir,
+				struct ck_err *err);
 
 /* Called once the mount answers. An error ends it, and is what ck_mount_run returns. */
 typedef int ck_ready_fn(void *ctx, struct ck_err *err);
@@ -37,11 +53,14 @@ typedef int ck_ready_fn(void *ctx, struct ck_err *err);
  * Serves with several threads, tells READY (may be NULL) in the calling one, and goes on until
  * the mount is unmounted or SIGINT, SIGTERM or SIGHUP comes. A signal unmounts, though files are
  * open; requests under way are answered, and what is open then is dead. SIGURG is used meanwhile.
- * Errors: those of the FUSE session, of ck_cover (devices view), and of READY; -EINTR where a
- * signal came while they were.
+ * Errors: those of the FUSE session, of ck_cover (devices view), of ck_writable_at, and of READY;
+ * -EINTR where a signal came while they were.
  */
 CK_MUST_CHECK int ck_mount_run(struct ck_mount *m, ck_ready_fn *ready, void *ctx,
 			       struct ck_err *err);
+
+/* Whether EROFS came to lie over it. */
+bool ck_mount_has_erofs(const struct ck_mount *m);
 
 /* Unmounts where still mounted. NULL is allowed. */
 void ck_mount_close(struct ck_mount *m);

@@ -31,12 +31,16 @@ static void unescape(char *s)
 	*to = 0;
 }
 
-/* Whether SOURCE is the image of the mount at PATH (fs/fuse/cover.h). */
-static bool is_image_in(const char *source, const char *path)
+/* Whether a mount at PATH is one that we lay over ours. */
+static bool covers(const char *type, const char *source, const char *path)
 {
 	size_t n = strlen(path);
 
-	return strncmp(source, path, n) == 0 && strcmp(source + n, "/" CK_COVER_IMAGE) == 0;
+	if (strncmp(source, path, n) != 0)
+		return false;
+	if (strcmp(type, "erofs") == 0)
+		return strcmp(source + n, "/" CK_COVER_IMAGE) == 0;
+	return strcmp(type, "overlay") == 0 && strcmp(source + n, "/" CK_COVER_WRITABLE) == 0;
 }
 
 /* A line of the table, its strings in the line itself. */
@@ -71,7 +75,7 @@ static bool parse_line(char *text, struct line *out)
 	out->source = source ? source : "";
 	snprintf(m.type, sizeof m.type, "%s", type);
 	m.ours = strcmp(type, CK_FUSE_TYPE) == 0;
-	m.covered = strcmp(type, "erofs") == 0 && is_image_in(out->source, out->path);
+	m.n_covers = covers(type, out->source, out->path);
 	const char *user = opts ? strstr(opts, "user_id=") : NULL;
 	if (user)
 		m.user = (uid_t)strtoul(user + sizeof "user_id=" - 1, NULL, 10);
@@ -111,11 +115,11 @@ static int put_on_top(void *ctx, const struct line *l, struct ck_err *err)
 	(void)err;
 	if (strcmp(l->path, t->path) != 0)
 		return 0;
-	if (l->m.covered && t->found && t->m.ours && !t->m.covered) {
-		t->m.covered = true;
+	if (l->m.n_covers && t->found && t->m.ours) {
+		t->m.n_covers++;
 	} else {
 		t->m = l->m;
-		t->m.covered = false;
+		t->m.n_covers = 0;
 	}
 	t->found = true;
 	return 0;
@@ -135,9 +139,10 @@ static int add_place(void *ctx, const struct line *l, struct ck_err *err)
 {
 	struct ck_places *p = ctx;
 
-	for (size_t i = l->m.covered ? p->n : 0; i-- > 0;) {
+	for (size_t i = l->m.n_covers ? p->n : 0; i-- > 0;) {
 		if (strcmp(p->v[i].path, l->path) == 0) {
-			p->v[i].at.covered = true;
+			p->v[i].at.n_covers++;
+			p->v[i].erofs |= strcmp(l->m.type, "erofs") == 0;
 			break;
 		}
 	}
@@ -147,7 +152,7 @@ static int add_place(void *ctx, const struct line *l, struct ck_err *err)
 	if (!more)
 		return ck_nomem(err, "listing mounts");
 	p->v = more;
-	struct ck_place new = { strdup(l->path), strdup(l->source), l->m };
+	struct ck_place new = { strdup(l->path), strdup(l->source), l->m, false };
 	p->v[p->n++] = new;
 	return new.path &&new.source ? 0 : ck_nomem(err, "listing mounts");
 }
@@ -175,25 +180,22 @@ bool ck_mounted_still(const char *path, const struct ck_mounted *m)
 	       now.dev_minor == m->dev_minor;
 }
 
-bool ck_mounted_stale(const char *path)
+/* ustat(2) asks what is mounted by its device, however deep it lies below EROFS. */
+bool ck_mounted_stale(const char *path, const struct ck_mounted *m)
 {
+#ifdef SYS_ustat
+	char out[64]; /* it needs half of them */
+	unsigned dev = (unsigned)makedev(m->dev_major, m->dev_minor);
+
+	(void)path;
+	return syscall(SYS_ustat, dev, out) < 0 && errno == ENOTCONN;
+#else
 	struct statx st;
 
 	/* What the kernel has cached would look alive. */
+	(void)m;
 	return statx(AT_FDCWD, path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st) < 0 &&
 	       errno == ENOTCONN;
-}
-
-bool ck_mounted_dead(const struct ck_mounted *m, const char *path)
-{
-#ifdef SYS_ustat /* x86-64 has it; it finds the filesystem by its device, whatever lies over it */
-	char stats[64];
-
-	(void)path;
-	return syscall(SYS_ustat, makedev(m->dev_major, m->dev_minor), stats) < 0 &&
-	       errno == ENOTCONN;
-#else
-	return !m->covered && ck_mounted_stale(path);
 #endif
 }
 

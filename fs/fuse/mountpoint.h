@@ -13,13 +13,15 @@
 
 #define CK_FUSE_TYPE "fuse.cloakfs"
 
-/* The name of the image in a mount that EROFS lies over. */
-#define CK_COVER_IMAGE "meta.erofs"
+/* What lies over our mount, at the same place, says so by its source, PATH "/" and one of these:
+ * EROFS, by the name of its image there; and an overlay. */
+#define CK_COVER_IMAGE	  "meta.erofs"
+#define CK_COVER_WRITABLE "writable"
 
 struct ck_mounted {
 	unsigned dev_major, dev_minor; /* st_dev of what is mounted */
 	bool ours;		       /* a cloakfs mount */
-	bool covered;		       /* and our EROFS lies over it, which is not told of */
+	unsigned n_covers;	       /* what of ours lies over it, which is not told of */
 	char type[64];		       /* of filesystem */
 	uid_t user;		       /* who mounted it; 0 unless a FUSE mount says other */
 };
@@ -34,6 +36,7 @@ struct ck_places {
 	struct ck_place {
 		char *path, *source; /* owned; SOURCE names the image */
 		struct ck_mounted at;
+		bool erofs; /* lies over it */
 	} * v;
 	size_t n;
 };
@@ -46,17 +49,14 @@ void ck_places_free(struct ck_places *p);
 /* Whether M is still what is mounted on top at PATH. */
 bool ck_mounted_still(const char *path, const struct ck_mounted *m);
 
-/* Whether the daemon of the FUSE mount at PATH is gone. Asks the daemon, if it lives. */
-bool ck_mounted_stale(const char *path);
-
-/* The same for a mount that M describes, also where EROFS lies over it (there false may mean that
- * it is not known, but not on x86-64). */
-bool ck_mounted_dead(const struct ck_mounted *m, const char *path);
+/* Whether the daemon of M, which is mounted at PATH, is gone. Asks the daemon, if it lives. On
+ * machines without ustat(2), one below EROFS always seems to live. */
+bool ck_mounted_stale(const char *path, const struct ck_mounted *m);
 
 /*
- * Takes away what is mounted on top at PATH (of a covered mount EROFS alone): as root by
- * umount2, else by fusermount3. LAZY takes it out of the tree at once, though files in it are open.
- * Errors: -EBUSY, -EPERM, -EINVAL (nothing there), errnos, without a message.
+ * Takes away what is mounted on top at PATH (of a covered mount the uppermost cover alone): as root
+ * by umount2, else by fusermount3. LAZY takes it out of the tree at once, though files in it are
+ * open. Errors: -EBUSY, -EPERM, -EINVAL (nothing there), errnos, without a message.
  */
 CK_MUST_CHECK int ck_mounted_detach(const char *path, bool lazy);
 

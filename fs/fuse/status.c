@@ -86,7 +86,7 @@ static void find_out(struct ck_status *s, const struct ck_mounted *at)
 	pid_t pid = 0;
 	CK_AUTO(ck_closep) int fd = find_beacon(at, &pid);
 
-	if (fd < 0 && ck_mounted_dead(at, s->mount_point)) {
+	if (fd < 0 && ck_mounted_stale(s->mount_point, at)) {
 		s->state = CK_STATUS_GONE;
 		ck_fail(&s->problem, -ENOTCONN,
 			"its daemon is gone; clean up with: cloakfs umount %s", s->mount_point);
@@ -114,10 +114,9 @@ static void add(struct ck_statuses *s, const struct ck_place *p)
 {
 	struct ck_status *new = &s->v[s->n++];
 
-	*new = (struct ck_status){ .mount_point = p->path,
-				   .image = p->source,
-				   .erofs = p->at.covered,
-				   .user = p->at.user };
+	*new = (struct ck_status){
+		.mount_point = p->path, .image = p->source, .erofs = p->erofs, .user = p->at.user
+	};
 	find_out(new, &p->at);
 }
 

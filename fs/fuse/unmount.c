@@ -10,8 +10,8 @@
 #include "fs/fuse/mount.h"
 #include "fs/fuse/mountpoint.h"
 
-/* END_MS: requests that are being answered end first. BELOW_MS: for the mount below EROFS, where
- * no daemon is to be seen. */
+/* END_MS: requests that are being answered end first. BELOW_MS: for the mounts below EROFS or
+ * an overlay, where no daemon is to be seen. */
 enum { END_MS = 30000, BELOW_MS = 500, LOOK_MS = 2 };
 
 static int refuse(const char *dir, int rc, struct ck_err *err)
@@ -27,8 +27,8 @@ static int refuse(const char *dir, int rc, struct ck_err *err)
 	return ck_fail(err, rc, "cannot unmount %s: %s", dir, strerror(-rc));
 }
 
-/* After EROFS its daemon takes the mount below away; where it does not, we do. Not both at
- * once: another mount may lie under them. */
+/* After the uppermost its daemon takes the mounts below away; where it does not, we do. Not both
+ * at once: another mount may lie under them. */
 static int detach_below(const char *path, const struct ck_mounted *m, unsigned patience_ms,
 			bool lazy)
 {
@@ -36,9 +36,13 @@ static int detach_below(const char *path, const struct ck_mounted *m, unsigned p
 	uint64_t end = ck_now_ms() + patience_ms;
 
 	while (ck_mounted_still(path, m)) {
-		if (ck_now_ms() >= end)
-			return ck_mounted_detach(path, lazy);
-		nanosleep(&pause, NULL);
+		if (ck_now_ms() < end) {
+			nanosleep(&pause, NULL);
+			continue;
+		}
+		int rc = ck_mounted_detach(path, lazy);
+		if (rc < 0)
+			return rc;
 	}
 	return 0;
 }
@@ -62,9 +66,11 @@ int ck_unmount(const char *dir, bool lazy, struct ck_err *err)
 	/* Before the mount goes: its device number may soon be another's. */
 	CK_AUTO(ck_closep) int beacon = ck_beacon_find(m.dev_major, m.dev_minor, geteuid(), &pid);
 	rc = ck_mounted_detach(path, lazy);
-	if (rc == -EBUSY && ck_mounted_stale(path)) /* what is open there is dead anyway */
+	if (rc == -EBUSY && ck_mounted_stale(path, &m)) { /* what is open there is dead anyway */
+		lazy = true;
 		rc = ck_mounted_detach(path, true);
-	if (rc == 0 && m.covered)
+	}
+	if (rc == 0 && m.n_covers)
 		rc = detach_below(path, &m, beacon >= 0 ? END_MS : BELOW_MS, lazy);
 	if (rc < 0)
 		return refuse(path, rc, err);

@@ -10,9 +10,14 @@
 #include <sys/stat.h>
 
 #include "tar/index/acl.h"
+#include "tar/index/paxhead.h"
+#include "tar/index/window.h"
 
 /* What Linux holds: larger is damage or an attack (linux/limits.h). */
 enum { XATTR_VALUE_MAX = 65536, XATTR_COUNT_MAX = 1024, PATH_BYTES = 4096 };
+
+/* libarchive takes an extended header of 1 MiB at most; there may be a few. */
+enum { HEADERS_MAX = 4 << 20 };
 
 struct scan {
 	struct archive *a;
@@ -24,7 +29,9 @@ struct scan {
 	int pull_code;	   /* the pull's own error: it says more than libarchive's */
 	uint64_t pulled;   /* bytes of the stream so far */
 	uint64_t data_end; /* of the file data farthest back in the stream */
-	bool padded;	   /* the stream has ended, and its padding was given */
+	uint64_t head_end; /* of the newest entry's headers */
+	struct ck_window window;
+	bool padded; /* the stream has ended, and its padding was given */
 };
 
 /*
@@ -46,7 +53,10 @@ static la_ssize_t on_read(struct archive *a, void *ctx, const void **out)
 	const uint8_t *p = NULL;
 	size_t n = 0;
 
-	s->pull_code = s->pull(s->ctx, &p, &n, s->err);
+	uint64_t keep = s->data_end > s->head_end ? s->data_end : s->head_end;
+	s->pull_code = ck_window_keep(&s->window, keep, s->err);
+	if (s->pull_code == 0)
+		s->pull_code = s->pull(s->ctx, &p, &n, s->err);
 	if (s->pull_code < 0) {
 		archive_set_error(a, EIO, "read failed");
 		return ARCHIVE_FATAL;
@@ -57,6 +67,7 @@ static la_ssize_t on_read(struct archive *a, void *ctx, const void **out)
 		return (la_ssize_t)last_padding(s);
 	}
 	s->pulled += n;
+	ck_window_add(&s->window, p, n);
 	*out = p;
 	return (la_ssize_t)n;
 }
@@ -101,7 +112,33 @@ static bool seen(const char *const *names, size_t n, const char *name)
 	return false;
 }
 
-static int add_xattrs(struct scan *s, struct archive_entry *e)
+/* The kernel takes a mode's bits from an access list, and keeps none that says no more. */
+static int add_acl(struct scan *s, struct ck_entry *out, enum ck_acl_type type, const void *value,
+		   size_t len)
+{
+	struct ck_acl acl;
+	int rc = ck_acl_read(&acl, value, len, s->err);
+
+	if (rc < 0 || acl.n_entries == 0 || S_ISLNK(out->mode))
+		return rc;
+	if (type == CK_ACL_ACCESS) {
+		out->mode = (out->mode & ~(mode_t)0777) | acl.perm;
+		if (!acl.has_mask)
+			return 0;
+	}
+	return ck_index_add_xattr(s->b, ck_acl_name[type], value, len, s->err);
+}
+
+static int add_xattr(struct scan *s, struct ck_entry *out, const char *name, const void *value,
+		     size_t len)
+{
+	for (enum ck_acl_type t = 0; t < CK_ACL_TYPES; t++)
+		if (strcmp(name, ck_acl_name[t]) == 0)
+			return add_acl(s, out, t, value, len);
+	return ck_index_add_xattr(s->b, name, value, len, s->err);
+}
+
+static int add_xattrs(struct scan *s, struct archive_entry *e, struct ck_entry *out)
 {
 	const char *names[XATTR_COUNT_MAX];
 	size_t n = 0, len;
@@ -118,20 +155,15 @@ static int add_xattrs(struct scan *s, struct archive_entry *e)
 			return ck_fail(s->err, -EBADMSG, "more than %d extended attributes",
 				       XATTR_COUNT_MAX);
 		names[n++] = name;
-		int rc = ck_index_add_xattr(s->b, name, value ? value : "", len, s->err);
+		int rc = add_xattr(s, out, name, value ? value : "", len);
 		if (rc < 0)
 			return rc;
 	}
-	for (int i = 0; i < 2; i++) {
-		static const char *const acl_name[] = { "system.posix_acl_access",
-							"system.posix_acl_default" };
-		static const int acl_type[] = { ARCHIVE_ENTRY_ACL_TYPE_ACCESS,
-						ARCHIVE_ENTRY_ACL_TYPE_DEFAULT };
+	for (enum ck_acl_type t = 0; t < CK_ACL_TYPES; t++) {
 		CK_BUF acl = { .max = XATTR_VALUE_MAX };
-		int rc =
-		    seen(names, n, acl_name[i]) ? 0 : ck_acl_pack(&acl, e, acl_type[i], s->err);
+		int rc = seen(names, n, ck_acl_name[t]) ? 0 : ck_acl_pack(&acl, e, t, s->err);
 		if (rc == 0 && acl.len)
-			rc = ck_index_add_xattr(s->b, acl_name[i], acl.data, acl.len, s->err);
+			rc = add_acl(s, out, t, acl.data, acl.len);
 		if (rc < 0)
 			return rc;
 	}
@@ -154,16 +186,26 @@ static int node_mode(struct scan *s, struct archive_entry *e, struct ck_entry *o
 	}
 }
 
-static int add_link(struct scan *s, const char *target, bool hard, struct ck_entry *out)
+/* TARGET is libarchive's, unless a record names another. */
+static int add_link(struct scan *s, const char *target, const struct ck_paxhead *h,
+		    struct ck_entry *out)
 {
-	if (!target || strlen(target) >= PATH_BYTES)
+	char link[PATH_BYTES];
+	size_t len = h->link ? h->link_len : target ? strlen(target) : 0;
+
+	if (len == 0 || len >= sizeof link)
 		return ck_fail(s->err, -EBADMSG, "link target is missing or too long");
-	if (hard)
-		return ck_index_add_path(s->b, target, &out->link, s->err);
-	return ck_index_add_bytes(s->b, target, strlen(target), &out->link, s->err);
+	memcpy(link, h->link ? h->link : target, len);
+	link[len] = 0;
+	if (strlen(link) != len)
+		return ck_fail(s->err, -EBADMSG, "a NUL in a link target");
+	if (out->kind == CK_ENTRY_HARDLINK)
+		return ck_index_add_path(s->b, link, &out->link, s->err);
+	return ck_index_add_bytes(s->b, link, len, &out->link, s->err);
 }
 
-static int add_attributes(struct scan *s, struct archive_entry *e, struct ck_entry *out)
+static int add_attributes(struct scan *s, struct archive_entry *e, const struct ck_paxhead *h,
+			  struct ck_entry *out)
 {
 	la_int64_t uid = archive_entry_uid(e), gid = archive_entry_gid(e);
 
@@ -172,8 +214,8 @@ static int add_attributes(struct scan *s, struct archive_entry *e, struct ck_ent
 			       (int64_t)uid, (int64_t)gid);
 	out->uid = (uint32_t)uid;
 	out->gid = (uint32_t)gid;
-	out->mtime_s = archive_entry_mtime(e);
-	out->mtime_ns = (uint32_t)archive_entry_mtime_nsec(e) % 1000000000;
+	out->mtime_s = h->has_mtime ? h->mtime_s : archive_entry_mtime(e);
+	out->mtime_ns = h->has_mtime ? h->mtime_ns : (uint32_t)archive_entry_mtime_nsec(e);
 	int rc = node_mode(s, e, out);
 	if (rc < 0)
 		return rc;
@@ -181,14 +223,14 @@ static int add_attributes(struct scan *s, struct archive_entry *e, struct ck_ent
 		out->rdev_major = (uint32_t)archive_entry_rdevmajor(e);
 		out->rdev_minor = (uint32_t)archive_entry_rdevminor(e);
 	} else if (S_ISLNK(out->mode)) {
-		rc = add_link(s, archive_entry_symlink(e), false, out);
+		rc = add_link(s, archive_entry_symlink(e), h, out);
 	} else if (S_ISREG(out->mode)) {
 		if (archive_entry_size(e) < 0)
 			return ck_fail(s->err, -EBADMSG, "negative size");
 		out->size = (uint64_t)archive_entry_size(e);
 		rc = add_extents(s, e, out->size);
 	}
-	return rc < 0 ? rc : add_xattrs(s, e);
+	return rc < 0 ? rc : add_xattrs(s, e, out);
 }
 
 static int tell(struct scan *s)
@@ -198,13 +240,31 @@ static int tell(struct scan *s)
 	return s->on_entry(s->ctx, at, s->data_end > at ? s->data_end : at, s->err);
 }
 
+/* The headers of the entry that libarchive has just read. */
+static int read_heads(struct scan *s, struct ck_paxhead *out)
+{
+	uint64_t from = (uint64_t)archive_read_header_position(s->a);
+
+	s->head_end = (uint64_t)archive_filter_bytes(s->a, 0);
+	if (s->head_end > s->pulled) /* by the padding */
+		s->head_end = s->pulled;
+	const uint8_t *head = ck_window_at(&s->window, from, s->head_end);
+	if (!head)
+		return ck_fail(s->err, -EBADMSG, "headers of more than %d bytes", HEADERS_MAX);
+	ck_paxhead_read(out, head, (size_t)(s->head_end - from));
+	return 0;
+}
+
 static int add_entry(struct scan *s, struct archive_entry *e)
 {
 	const char *path = archive_entry_pathname(e);
 	const char *hard = archive_entry_hardlink(e);
+	struct ck_paxhead h;
+	int rc = read_heads(s, &h);
 	struct ck_entry out = { .kind = hard ? CK_ENTRY_HARDLINK : CK_ENTRY_NODE };
-	int rc;
 
+	if (rc < 0)
+		return rc;
 	/* A sparse map may claim more than the file has in the tar. */
 	if (s->data_end > (uint64_t)archive_read_header_position(s->a))
 		return ck_fail(s->err, -EBADMSG,
@@ -219,7 +279,8 @@ static int add_entry(struct scan *s, struct archive_entry *e)
 	else
 		rc = ck_index_add_path(s->b, path, &out.path, s->err);
 	if (rc == 0)
-		rc = hard ? add_link(s, hard, true, &out) : add_attributes(s, e, &out);
+		rc = out.kind == CK_ENTRY_HARDLINK ? add_link(s, hard, &h, &out)
+						   : add_attributes(s, e, &h, &out);
 	if (rc == 0)
 		rc = ck_index_add_entry(s->b, &out, s->err);
 	if (rc == 0 && s->on_entry)
@@ -285,9 +346,12 @@ int ck_tarscan(struct ck_index_builder *b, ck_tar_pull_fn *pull, ck_tar_entry_fn
 	       void *ctx, struct ck_err *err)
 {
 	struct ck_err own = { 0 };
-	struct scan s = {
-		.b = b, .pull = pull, .on_entry = on_entry, .ctx = ctx, .err = err ? err : &own
-	};
+	struct scan s = { .b = b,
+			  .pull = pull,
+			  .on_entry = on_entry,
+			  .ctx = ctx,
+			  .err = err ? err : &own,
+			  .window = { .kept = { .max = HEADERS_MAX } } };
 	/* pax names are UTF-8, and libarchive converts them to the thread's locale: in the
 	 * C locale it would lose them. */
 	locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
@@ -296,6 +360,7 @@ int ck_tarscan(struct ck_index_builder *b, ck_tar_pull_fn *pull, ck_tar_entry_fn
 	s.a = archive_read_new();
 	int rc = s.a ? scan_all(&s) : ck_nomem(err, "reading a tar");
 	archive_read_free(s.a);
+	ck_window_free(&s.window);
 	if (utf8) {
 		uselocale(before);
 		freelocale(utf8);

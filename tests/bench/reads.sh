@@ -25,10 +25,10 @@ fusermount3 -u "$T/plain"
 
 up() { # WHAT: mounts it at $T/mnt
 	case $1 in
-	sealed) mount_image "oci:$T/sealed:latest" "$T/mnt" --key "$WORK/rsa.pem" --cache-dir none ;;
+	sealed) mount_image "oci:$T/sealed:latest" "$T/mnt" --mode fuse --key "$WORK/rsa.pem" --cache-dir none ;;
 	erofs) mount_image "oci:$T/sealed:latest" "$T/mnt" --mode erofs --key "$WORK/rsa.pem" --cache-dir none ;;
-	no-index) mount_image "oci:$T/skopeo:latest" "$T/mnt" --key "$WORK/rsa.pem" --cache-dir none ;;
-	indexed) mount_image "oci:$T/indexed:latest" "$T/mnt" --key "$WORK/rsa.pem" --cache-dir none ;;
+	no-index) mount_image "oci:$T/skopeo:latest" "$T/mnt" --mode fuse --key "$WORK/rsa.pem" --cache-dir none ;;
+	indexed) mount_image "oci:$T/indexed:latest" "$T/mnt" --mode fuse --key "$WORK/rsa.pem" --cache-dir none ;;
 	squashfs) mount -t squashfs -o loop,ro "$T/squash" "$T/mnt" ;;
 	squashfuse_ll) squashfuse_ll "$T/squash" "$T/mnt" ;;
 	archivemount) archivemount -o readonly "$T/layer.tar" "$T/mnt" ;;
@@ -105,7 +105,7 @@ for i in $(seq "$ROUNDS"); do
 	must "$BUILD/bench/memfs" "$T/src/large" "$T/mnt"
 	value mb_per_s "$("$BUILD/bench/readfs" seq "$T/mnt/file")" >>"$WORK/b"
 	umount "$T/mnt"
-	must mount_image "oci:$T/rawsealed:latest" "$T/mnt" --key "$WORK/rsa.pem" --cache-dir none
+	must mount_image "oci:$T/rawsealed:latest" "$T/mnt" --mode fuse --key "$WORK/rsa.pem" --cache-dir none
 	cat "$(layout_blob "$T/rawsealed" 0)" >/dev/null # the disk is not what is measured
 	value mb_per_s "$("$BUILD/bench/readfs" seq "$T/mnt/large")" >>"$WORK/a"
 	must "$CLOAKFS" umount "$T/mnt"
@@ -114,7 +114,7 @@ printf '  %-40s %s MB/s\n' "a FUSE file from memory" "$(stats "$WORK/b")" "seale
 
 echo
 echo "Memory (RSS of the daemon, MiB)"
-must mount_image "oci:$T/sealed:latest" "$T/mnt" --key "$WORK/rsa.pem" --cache-dir none
+must mount_image "oci:$T/sealed:latest" "$T/mnt" --mode fuse --key "$WORK/rsa.pem" --cache-dir none
 pid=$(mount_pid "$T/mnt")
 echo "  mounted: $(rss_of "$pid")"
 "$BUILD/bench/readfs" find "$T/mnt" >"$LOG"

@@ -157,6 +157,7 @@ down
 # ---- who can, and who cannot --------------------------------------------------------------------
 up "$WORK/odd.sealed" --mode auto
 is "fuse.cloakfs erofs " "$(types)" "auto takes EROFS where it can"
+matches 'note: EROFS mode' "$(cat "$LOG")" "and says so"
 down
 # An attribute that EROFS has no form for.
 layout_new "$WORK/strange"

@@ -102,15 +102,23 @@ for sig in TERM INT HUP; do
 	gone "SIG$sig unmounts it"
 done
 
-# A daemon that dies leaves a mount that only says "not connected".
-mounts "mounts to be killed"
-kill -9 "$(processes_here mount)"
-wait_until 5 no_processes_here mount
-matches 'not connected' "$(cat "$MNT/other" 2>&1)" "a killed daemon leaves a stale mount"
-fails_with 'cloakfs umount' "mounting over it says what to do" "$CLOAKFS" mount "$IMG" "$MNT"
-ok "cloakfs umount clears the stale mount" "$CLOAKFS" umount "$MNT"
-gone "nothing is left of it"
-mounts "and the place can be used again"
+# A daemon that dies leaves a mount that is good for nothing.
+for mode in fuse erofs; do
+	mounts "mounts to be killed, $mode" --mode $mode
+	exec 7<"$MNT/other"
+	kill -9 "$(processes_here mount)"
+	wait_until 5 no_processes_here mount
+	matches 'not connected|Input/output' "$(cat "$MNT/other" 2>&1)" "a killed daemon leaves a stale mount"
+	counters_reset
+	fails_with 'is gone.*cloakfs umount' "mounting over it says what to do" "$CLOAKFS" mount "$IMG" "$MNT"
+	is 0 "$(counter hsm_release)" "before a key is fetched"
+	ok "cloakfs umount clears the stale mount, though a file is open" "$CLOAKFS" umount "$MNT"
+	gone "nothing is left of it"
+	exec 7<&-
+	mounts "and the place can be used again"
+	"$CLOAKFS" umount "$MNT"
+done
+mounts "mounts to be left alone"
 
 # The daemon needs nobody any more once it serves.
 azure_stop

@@ -55,7 +55,7 @@ is 1 "$(counter hsm_release)" "three layers cost one release"
 same_tree "$WORK/umoci/rootfs" "$MNT" "an ordinary image as umoci unpacks it"
 same_tree "$WORK/gnu" "$MNT" "an ordinary image as GNU tar unpacks it"
 same_tree "$WORK/bsd" "$MNT" "an ordinary image as bsdtar unpacks it"
-matches ' fuse[^ ]* ro,' "$(grep " $MNT " /proc/self/mounts)" "it is a read-only FUSE mount"
+is "fuse.cloakfs erofs " "$(awk -v m="$MNT" '$2 == m && $4 ~ /^ro,/ { printf "%s ", $3 }' /proc/self/mounts)" "EROFS lies over FUSE, both read-only"
 if grep " $MNT " /proc/self/mounts | grep -qE 'nosuid|nodev'; then
 	fail "suid and devices are honoured" "$(grep " $MNT " /proc/self/mounts)"
 else
@@ -92,7 +92,16 @@ for i in $readers; do
 	wait "$i" || bad=$((bad + 1))
 done
 is 0 $bad "four readers at once read what they should"
-is "$(find "$MNT" -printf '%i\n' | sort -u | wc -l) 0" "$(stat -f -c '%c %a' "$MNT")" "statfs counts the files, and no free space"
+statfs() { # files in use, and free space; EROFS says that 2^64 - 1 files would fit
+	local total free space
+	read -r total free space < <(stat -f -c '%c %d %a' "$MNT")
+	echo $((total - free)) "$space"
+}
+is "$(find "$MNT" -printf '%i\n' | sort -u | wc -l) 0" "$(statfs)" "statfs counts the files, and no free space"
+mount_or_bail "$WORK/small-enc" "$WORK/fuse" --mode fuse
+is "$(statfs)" "$(MNT=$WORK/fuse statfs)" "so it does in FUSE mode"
+same_tree "$WORK/gnu" "$WORK/fuse" "which shows the same as GNU tar unpacks"
+"$CLOAKFS" umount "$WORK/fuse"
 
 # ---- without mounting ------------------------------------------------------------------------
 IMG=oci:$WORK/small-enc:latest

@@ -8,6 +8,8 @@
 #include "fs/fuse/mountpoint.h"
 #include "tests/unit/test_fuse_stand.h"
 
+static const struct ck_mount_spec spec = { .view = CK_VIEW_ROOTFS, .source = "x" };
+
 enum { FILE_LEN = 4 << 20 };
 
 static struct stand st;
@@ -163,8 +165,8 @@ static void test_killed(void **state)
 	int fd = open_file();
 	assert_int_equal(kill(st.daemon, SIGKILL), 0);
 	assert_int_equal(stand_wait(&st), -SIGKILL);
-	assert_fails(ck_mount_open(&m, &st.stack, CK_VIEW_ROOTFS, "oci:x", st.dir, &err), -EBUSY,
-		     &err, "cloakfs umount");
+	assert_fails(ck_mount_open(&m, &st.stack, &spec, st.dir, &err), -EBUSY, &err,
+		     "cloakfs umount");
 	assert_works(ck_unmount(st.dir, false, &err), &err); /* though a file is open */
 	assert_false(mounted());
 	close(fd);
@@ -182,20 +184,19 @@ static void test_refused(void **state)
 	snprintf(file, sizeof file, "%s/f", st.dir);
 	snprintf(none, sizeof none, "%s/none", st.dir);
 	close(open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
-	assert_fails(ck_mount_open(&m, &st.stack, CK_VIEW_ROOTFS, "x", file, &err), -ENOTDIR, &err,
+	assert_fails(ck_mount_open(&m, &st.stack, &spec, file, &err), -ENOTDIR, &err,
 		     "not a directory");
 	unlink(file);
-	assert_fails(ck_mount_open(&m, &st.stack, CK_VIEW_ROOTFS, "x", none, &err), -ENOENT, &err,
-		     none);
+	assert_fails(ck_mount_open(&m, &st.stack, &spec, none, &err), -ENOENT, &err, none);
 	assert_fails(ck_unmount(none, false, &err), -ENOENT, &err, none);
 	stand_mount(&st, CK_VIEW_LAYERS, "oci:x");
-	assert_fails(ck_mount_open(&m, &st.stack, CK_VIEW_ROOTFS, "x", st.dir, &err), -EBUSY, &err,
+	assert_fails(ck_mount_open(&m, &st.stack, &spec, st.dir, &err), -EBUSY, &err,
 		     "already mounted");
 	stand_unmount(&st);
 	assert_fails(ck_unmount("/proc", false, &err), -EINVAL, &err, "of type proc");
 	struct ck_tree *tree = st.stack.tree;
 	st.stack.tree = NULL;
-	assert_fails(ck_mount_open(&m, &st.stack, CK_VIEW_ROOTFS, "x", st.dir, &err), -EINVAL, &err,
+	assert_fails(ck_mount_open(&m, &st.stack, &spec, st.dir, &err), -EINVAL, &err,
 		     "not merged");
 	st.stack.tree = tree;
 	assert_false(mounted());
@@ -210,7 +211,7 @@ static void test_closed_before_run(void **state)
 	struct ck_mount *m = NULL;
 
 	(void)state;
-	assert_works(ck_mount_open(&m, &st.stack, CK_VIEW_ROOTFS, "x", st.dir, &err), &err);
+	assert_works(ck_mount_open(&m, &st.stack, &spec, st.dir, &err), &err);
 	assert_true(mounted());
 	ck_mount_close(m);
 	assert_false(mounted());

@@ -129,11 +129,12 @@ static inline void stand_mount(struct stand *s, enum ck_view view, const char *s
 	if (s->daemon == 0) {
 		struct ck_err err = { 0 };
 		struct ck_mount *m = NULL;
+		struct ck_mount_spec spec = { .view = view, .source = source };
 		prctl(PR_SET_PDEATHSIG, SIGTERM); /* a test that crashes leaves no mount */
 		int log = open(s->log, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 		dup2(log, 2);
 		close(log);
-		int rc = ck_mount_open(&m, &s->stack, view, source, s->dir, &err);
+		int rc = ck_mount_open(&m, &s->stack, &spec, s->dir, &err);
 		if (rc < 0) {
 			dprintf(2, "%s\n", err.msg);
 			_exit(1);

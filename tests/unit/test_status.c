@@ -242,6 +242,7 @@ static void test_other_user(void **state)
 /* ---- reports ------------------------------------------------------------------------------- */
 
 static struct stand st;
+static char bound[32]; /* where it is mounted, too */
 
 static int set_up(void **state)
 {
@@ -263,6 +264,11 @@ static int set_up(void **state)
 static int tear_down(void **state)
 {
 	(void)state;
+	if (bound[0]) {
+		umount2(bound, MNT_DETACH);
+		rmdir(bound);
+		bound[0] = 0;
+	}
 	stand_close(&st);
 	return 0;
 }
@@ -481,8 +487,8 @@ static const struct ck_status *status_of(struct ck_statuses *all, const char *di
 static void test_mount(void **state)
 {
 	CK_AUTO(ck_statuses_free) struct ck_statuses all = { 0 };
-	char bound[] = "/tmp/ck-bound-XXXXXX", c;
 	struct ck_err err = { 0 };
+	char c;
 
 	(void)state;
 	assert_null(status_of(&all, NULL));
@@ -504,6 +510,7 @@ static void test_mount(void **state)
 	assert_int_equal(s->report.bytes_served, 5);
 
 	/* Elsewhere, too: asked for by name, and among all counted once. */
+	snprintf(bound, sizeof bound, "/tmp/ck-bound-XXXXXX");
 	assert_non_null(mkdtemp(bound));
 	assert_int_equal(mount(st.dir, bound, NULL, MS_BIND, NULL), 0);
 	status_of(&all, bound);
@@ -512,8 +519,6 @@ static void test_mount(void **state)
 	assert_non_null(status_of(&all, NULL));
 	for (size_t i = 0; i < all.n; i++)
 		assert_string_not_equal(all.v[i].mount_point, bound);
-	umount2(bound, MNT_DETACH);
-	rmdir(bound);
 
 	/* Hidden, it still serves; but it is not what is mounted there. */
 	assert_int_equal(mount("over", st.dir, "tmpfs", 0, NULL), 0);
@@ -521,6 +526,7 @@ static void test_mount(void **state)
 	ck_statuses_free(&all);
 	assert_fails(ck_statuses_get(&all, st.dir, &err), -EINVAL, &err, "no cloakfs is mounted");
 	umount2(st.dir, MNT_DETACH);
+	umount2(bound, MNT_DETACH);
 	stand_unmount(&st);
 }
 

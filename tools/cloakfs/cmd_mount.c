@@ -12,21 +12,6 @@
 #include "tools/cloakfs/commands.h"
 #include "tools/cloakfs/session.h"
 
-/* Before the long work: whether DIR can be mounted on, and its absolute name. */
-static int check_dir(char full[PATH_MAX], const char *dir, struct ck_err *err)
-{
-	CK_AUTO(ck_closep) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-	if (fd < 0 && errno == ENOTCONN)
-		return ck_fail(err, -EBUSY,
-			       "cannot mount at %s: a mount whose process has died is there; "
-			       "remove it with: cloakfs umount %s",
-			       dir, dir);
-	if (fd < 0 || !realpath(dir, full))
-		return ck_fail(err, -errno, "cannot mount at %s: %s", dir, strerror(errno));
-	return 0;
-}
-
 static void note_pin(const char *image)
 {
 	if (!strstr(image, "@sha256:"))
@@ -81,8 +66,10 @@ static void detach(void)
 
 /* Who is to hear that the mount is there. */
 struct herald {
-	int fd; /* -1: nobody waits */
+	int fd;		  /* -1: nobody waits */
+	const char *note; /* NULL: no news but that */
 	bool told;
+	bool erofs; /* it came so far as to have one */
 };
 
 /* Closes the descriptor. Errors: -EINTR when nobody waits any more. */
@@ -92,6 +79,8 @@ static int report_ready(void *ctx, struct ck_err *err)
 	int fd = h->fd;
 
 	h->told = true;
+	if (h->note)
+		ck_log(CK_LOG_INFO, "note: %s", h->note);
 	if (fd < 0)
 		return 0;
 	h->fd = -1;
@@ -103,20 +92,35 @@ static int report_ready(void *ctx, struct ck_err *err)
 	return told ? 0 : ck_fail(err, -EINTR, "interrupted while mounting");
 }
 
-static int serve(const struct ck_options *o, enum ck_view view, const char *dir,
+static int serve(const struct ck_options *o, enum ck_view view, const int *userns, const char *dir,
 		 struct ck_stack *stack, struct herald *herald, struct ck_err *err)
 {
 	struct ck_mount *m = NULL;
+	struct ck_mount_spec spec = {
+		.view = view, .source = o->args[0], .upper = o->writable, .userns = userns
+	};
 
 	/* A signal between mounting and serving would leave the mount behind, so it waits. */
 	block_stop_signals();
-	int rc = ck_mount_open(&m, stack, view, o->args[0], dir, err);
+	int rc = ck_mount_open(&m, stack, &spec, dir, err);
 	if (rc == 0 && stop_pending())
 		rc = ck_fail(err, -EINTR, "interrupted while mounting");
 	if (rc == 0)
 		rc = ck_mount_run(m, report_ready, herald, err);
+	herald->erofs = m && ck_mount_has_erofs(m);
 	ck_mount_close(m);
 	return rc;
+}
+
+/* The kernel maps ids for EROFS, not for FUSE. */
+static bool maps_ids(const struct ck_options *o)
+{
+	return *o->idmap.uids || *o->idmap.gids;
+}
+
+static bool needs_erofs(const struct ck_options *o)
+{
+	return o->mode == CK_MODE_EROFS || maps_ids(o);
 }
 
 /* Whether EROFS is to answer for the tree, as far as it can be told before. */
@@ -130,27 +134,34 @@ static bool wants_erofs(const struct ck_options *o)
 	return false;
 }
 
-static int serve_mode(const struct ck_options *o, const char *dir, struct ck_stack *stack,
-		      int ready, struct ck_err *err)
+static int serve_mode(const struct ck_options *o, const int *userns, const char *dir,
+		      struct ck_stack *stack, int ready, struct ck_err *err)
 {
 	struct herald herald = { .fd = ready };
 
 	if (!wants_erofs(o))
-		return serve(o, o->view, dir, stack, &herald, err);
-	int rc = serve(o, CK_VIEW_DEVICES, dir, stack, &herald, err);
+		return serve(o, o->view, NULL, dir, stack, &herald, err);
+	if (o->mode == CK_MODE_AUTO)
+		herald.note = "EROFS mode: the kernel answers for names and attributes";
+	int rc = serve(o, CK_VIEW_DEVICES, userns, dir, stack, &herald, err);
 	/* What fails later is no question of the mode. */
-	if (rc == 0 || rc == -EINTR || herald.told || o->mode == CK_MODE_EROFS || stop_pending())
+	if (rc == 0 || rc == -EINTR || rc == -EBUSY || herald.told || herald.erofs ||
+	    needs_erofs(o) || stop_pending())
 		return rc;
 	ck_log(CK_LOG_INFO, "note: FUSE mode, for EROFS mode failed: %s", err->msg);
-	return serve(o, o->view, dir, stack, &herald, err);
+	herald.note = NULL;
+	return serve(o, o->view, NULL, dir, stack, &herald, err);
 }
 
 static int mount_image(const struct ck_options *o, const char *dir, int ready, struct ck_err *err)
 {
 	CK_SESSION s = { 0 };
 	CK_AUTO(ck_stack_closep) struct ck_stack *stack = NULL;
-	int rc = ck_secret_init(err);
+	CK_AUTO(ck_closep) int userns = -1;
+	int rc = maps_ids(o) ? ck_idmap_open(&userns, &o->idmap, err) : 0;
 
+	if (rc == 0)
+		rc = ck_secret_init(err);
 	if (rc == 0)
 		rc = ck_session_open(&s, o, err);
 	if (rc == 0)
@@ -164,7 +175,7 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 		return rc;
 	ck_log_init("cloakfs", CK_LOG_INFO); /* a service from here on */
 	note_pin(o->args[0]);
-	return serve_mode(o, dir, stack, ready, err);
+	return serve_mode(o, userns < 0 ? NULL : &userns, dir, stack, ready, err);
 }
 
 /* In the child, forked before there was any thread or key. */
@@ -198,19 +209,39 @@ static int await(int ready, pid_t pid, struct ck_err *err)
 	return -EIO; /* the child has said why */
 }
 
+/* What can be told before the long work. */
+static int check_options(const struct ck_options *o, struct ck_err *err)
+{
+	bool merged = o->view == CK_VIEW_ROOTFS, is_root = geteuid() == 0;
+
+	if (needs_erofs(o) && !merged)
+		return ck_fail(err, CK_USAGE, "%s is for the merged tree, not --view layers",
+			       maps_ids(o) ? "--uidmap" : "--mode erofs");
+	if (o->writable && !merged)
+		return ck_fail(err, CK_USAGE,
+			       "--writable is for the merged tree, not --view layers");
+	if (maps_ids(o) && o->mode == CK_MODE_FUSE)
+		return ck_fail(err, CK_USAGE,
+			       "--uidmap and --gidmap need EROFS mode; in FUSE mode, mount "
+			       "inside the user namespace");
+	if (o->writable && !is_root)
+		return ck_fail(err, -EPERM,
+			       "--writable needs root, or a user namespace in which one is root");
+	if (needs_erofs(o) && !is_root)
+		return ck_fail(err, -EPERM, "%s needs root; without it, there is --mode fuse",
+			       maps_ids(o) ? "--uidmap" : "--mode erofs");
+	return 0;
+}
+
 static int run(const struct ck_options *o, struct ck_err *err)
 {
 	char dir[PATH_MAX];
 	pid_t self = getpid();
-	if (o->mode == CK_MODE_EROFS && o->view != CK_VIEW_ROOTFS)
-		return ck_fail(err, CK_USAGE,
-			       "--mode erofs shows the merged tree, not --view layers");
-	if (o->mode == CK_MODE_EROFS && geteuid() != 0)
-		return ck_fail(err, -EPERM,
-			       "--mode erofs needs root; without it, there is --mode fuse");
-	int rc = check_dir(dir, o->args[1], err);
+	int rc = check_options(o, err);
 
-	if (rc < 0)
+	if (rc == 0)
+		rc = ck_mount_check(dir, o->args[1], err);
+	if (rc)
 		return rc;
 	if (o->foreground)
 		return mount_image(o, dir, -1, err);
@@ -238,10 +269,11 @@ const struct ck_command ck_cmd_mount = {
 	.name = "mount",
 	.synopsis =
 	    "[--config FILE] [--key KEY]... [--cache-dir DIR] [--index DIR]\n"
-	    "                     [--view rootfs|layers] [--mode fuse|erofs|auto] [--foreground]\n"
-	    "                     [--platform OS/ARCH] IMAGE DIR",
+	    "                     [--view rootfs|layers] [--mode auto|erofs|fuse]\n"
+	    "                     [--writable DIR|tmpfs] [--uidmap RANGE]... [--gidmap RANGE]...\n"
+	    "                     [--foreground] [--platform OS/ARCH] IMAGE DIR",
 	.summary = "mount the image at DIR",
-	.options = "ckCIvmfp",
+	.options = "ckCIvmwUGfp",
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,

@@ -31,7 +31,12 @@ static const struct known {
 	{ 'p', "platform", "OS/ARCH", "pick this platform, not the host's" },
 	{ 'v', "view", "VIEW", "rootfs (the default): the merged tree; layers: each of them" },
 	{ 'm', "mode", "MODE",
-	  "fuse (the default); erofs: the kernel answers for the tree; auto: erofs where it can" },
+	  "auto (the default); erofs: the kernel answers for the tree; fuse: cloakfs does" },
+	{ 'w', "writable", "DIR",
+	  "what is changed in the tree goes into DIR; tmpfs: into memory, until it is unmounted" },
+	{ 'U', "uidmap", "RANGE",
+	  "IMAGE-ID:SHOWN-ID:COUNT, users to show in place of the image's; repeatable" },
+	{ 'G', "gidmap", "RANGE", "the same for groups; where it is not given, --uidmap counts" },
 	{ 'f', "foreground", NULL, "stay; SIGTERM or SIGINT unmounts" },
 	{ 'Z', "lazy", NULL, "at once, though files are open; they stay readable until closed" },
 	{ 'j', "json", NULL, "print JSON" },
@@ -92,7 +97,7 @@ static int parse_mode(enum ck_mode *out, const char *text, struct ck_err *err)
 	else if (strcmp(text, "auto") == 0)
 		*out = CK_MODE_AUTO;
 	else
-		return ck_fail(err, CK_USAGE, "--mode is fuse, erofs or auto, not \"%s\"", text);
+		return ck_fail(err, CK_USAGE, "--mode is auto, erofs or fuse, not \"%s\"", text);
 	return 0;
 }
 
@@ -140,6 +145,11 @@ static int add_key(const char **keys, size_t *n, const char *option, const char 
 	return 0;
 }
 
+static int add_range(char *map, size_t cap, const char *range, struct ck_err *err)
+{
+	return ck_idmap_add(map, cap, range, err) < 0 ? CK_USAGE : 0;
+}
+
 static int take_value(struct ck_options *o, char letter, const char *value, struct ck_err *err)
 {
 	switch (letter) {
@@ -164,6 +174,13 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 		return 0;
 	case 'I':
 		o->index = value;
+		return 0;
+	case 'U':
+		return add_range(o->idmap.uids, sizeof o->idmap.uids, value, err);
+	case 'G':
+		return add_range(o->idmap.gids, sizeof o->idmap.gids, value, err);
+	case 'w':
+		o->writable = value;
 		return 0;
 	case 'p':
 		o->platform = value;

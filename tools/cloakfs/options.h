@@ -8,6 +8,7 @@
 #include <stddef.h>
 
 #include "base/err.h"
+#include "fs/fuse/idmap.h"
 #include "fs/fuse/mount.h"
 #include "keyprov/keyring.h"
 
@@ -17,19 +18,20 @@ enum { CK_OPTIONS_MAX_KEYS = 16 };
 enum ck_compress { CK_COMPRESS_DEFAULT, CK_COMPRESS_ZSTD, CK_COMPRESS_KEEP };
 
 /* Who answers for the merged tree. */
-enum ck_mode { CK_MODE_FUSE, CK_MODE_EROFS, CK_MODE_AUTO };
+enum ck_mode { CK_MODE_AUTO, CK_MODE_EROFS, CK_MODE_FUSE };
 
 struct ck_options {
 	const char *config, *platform, *cache_dir, *key_info, *in, *out, *listen;
 	const char *keys[CK_OPTIONS_MAX_KEYS], *unwrap[CK_OPTIONS_MAX_KEYS];
 	size_t n_keys, n_unwrap;
-	const char *layers, *index;
+	const char *layers, *index, *writable;
 	enum ck_layer_cipher cipher;
 	enum ck_compress compress;
 	int level;    /* zstd's; 0 when not given */
 	size_t layer; /* SIZE_MAX when not given */
 	enum ck_view view;
 	enum ck_mode mode;
+	struct ck_idmap idmap;
 	bool json, long_form, foreground, exec, lazy;
 	bool help;
 	char **args; /* what is no option; n_args of them */

@@ -2,6 +2,50 @@
 # Sourced after layout.sh. Needs GNU tar, bsdtar, setfattr, setcap and $E2E (mktar).
 # shellcheck shell=bash
 
+# files_of PACKAGE...: what they installed here, by names that no symlink is part of.
+files_of() {
+	local f
+	dpkg -L "$@" | while read -r f; do
+		f=$(readlink -f "$(dirname "$f")")/$(basename "$f")
+		[ ! -e "$f" ] && [ ! -L "$f" ] || printf '%s\n' "$f"
+	done | sed 's|^/*||' | grep . | sort -u
+}
+
+# with_dependencies PACKAGE...: and what they need, as far as it is installed.
+with_dependencies() {
+	local all=$* more
+	while :; do
+		# shellcheck disable=SC2086
+		more=$(dpkg-query -W -f '${Package}, ${Pre-Depends}, ${Depends}\n' $all 2>/dev/null |
+			tr ',|' '\n\n' | sed 's/(.*//; s/:any//; s/ //g' | sort -u |
+			xargs dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' 2>/dev/null |
+			sed -n 's/^ii *//p' | sort -u | xargs)
+		[ "$more" != "$all" ] || break
+		all=$more
+	done
+	echo "$all"
+}
+
+# image_system LAYOUT PACKAGE...: a system that runs, of packages that are installed here; LAYOUT.packages
+# names them all.
+image_system() {
+	local dir=$1 p packages
+	shift
+	packages=$(with_dependencies base-files dpkg "$@")
+	echo "$packages" >"$dir.packages"
+	layout_new "$dir"
+	# shellcheck disable=SC2086
+	{
+		files_of $packages
+		for p in $packages; do ls "/var/lib/dpkg/info/$p."* "/var/lib/dpkg/info/$p:"* 2>/dev/null; done
+		ls -d /bin /lib /lib64 /sbin /etc/passwd /etc/group /var/lib/dpkg/status
+	} | sed 's|^/*||' | sort -u |
+		tar -C / -cf "$dir.tar" --format=posix --xattrs --xattrs-include='*' --acls --no-recursion -T -
+	layout_add "$dir" "$dir.tar" zstd
+	layout_finish "$dir" latest
+	rm -f "$dir.tar"
+}
+
 # image_small LAYOUT [FORM1 FORM2 FORM3]: three layers of this system's own files, the upper ones
 # with whiteouts, an opaque directory and replaced files.
 image_small() {
@@ -9,10 +53,9 @@ image_small() {
 	w=$(mktemp -d "$dir.XXXXXX")
 	layout_new "$dir"
 
-	{ dpkg -L coreutils base-files | while read -r f; do
-		f=$(readlink -f "$(dirname "$f")")/$(basename "$f")
-		[ ! -f "$f" ] && [ ! -L "$f" ] || printf '%s\n' "$f"
-	done; } | sed 's|^/*||' | sort -u | tar -C / -cf "$w/1.tar" --format=posix --no-recursion -T -
+	files_of coreutils base-files | while read -r f; do
+		[ ! -f "/$f" ] && [ ! -L "/$f" ] || printf '%s\n' "$f"
+	done | tar -C / -cf "$w/1.tar" --format=posix --no-recursion -T -
 	layout_add "$dir" "$w/1.tar" "${2:-gzip}"
 
 	mkdir -p "$w/2/etc" "$w/2/usr/share/doc" "$w/2/app"
