@@ -67,41 +67,47 @@ int ck_status_ask(int fd, unsigned timeout_ms, json_t **doc, struct ck_report *o
 	return rc;
 }
 
-/* A connection to the beacon, for which others may have to be waited. Errors: those of
- * ck_beacon_find. */
-static int find_beacon(const struct ck_mounted *at, pid_t *pid)
+/* Finds the daemon of AT and asks it, again where others fill its queue, or where it hung up: a
+ * device's number may be that of a mount that is just going, too. Errors: -ENOENT (there is
+ * none), those of ck_status_ask. */
+static int find_and_ask(struct ck_status *s, const struct ck_mounted *at, pid_t *pid)
 {
 	const struct timespec pause = { .tv_nsec = PAUSE_MS * 1000000 };
 	uint64_t end_ms = ck_now_ms() + PATIENCE_MS;
-	int fd;
+	int rc;
 
-	while ((fd = ck_beacon_find(at->dev_major, at->dev_minor, at->user, pid)) == -EAGAIN &&
-	       ck_now_ms() < end_ms)
+	for (;;) {
+		s->problem = (struct ck_err){ 0 };
+		CK_AUTO(ck_closep)
+		int fd = ck_beacon_find(at->dev_major, at->dev_minor, at->user, pid);
+		if (fd == -ENOENT)
+			return fd;
+		rc = fd < 0 ? ck_fail(&s->problem, fd, "too many others ask it")
+			    : ck_status_ask(fd, PATIENCE_MS, &s->doc, &s->report, &s->problem);
+		if ((rc != -EAGAIN && rc != -EPERM && rc != -ECONNRESET && rc != -EPIPE) ||
+		    ck_now_ms() >= end_ms)
+			return rc;
 		nanosleep(&pause, NULL);
-	return fd;
+	}
 }
 
 static void find_out(struct ck_status *s, const struct ck_mounted *at)
 {
 	pid_t pid = 0;
-	CK_AUTO(ck_closep) int fd = find_beacon(at, &pid);
+	int rc = find_and_ask(s, at, &pid);
 
-	if (fd < 0 && ck_mounted_stale(s->mount_point, at)) {
+	s->state = CK_STATUS_SERVING;
+	if (rc == 0)
+		return;
+	if (rc == -ENOENT && ck_mounted_stale(s->mount_point, at)) {
 		s->state = CK_STATUS_GONE;
 		ck_fail(&s->problem, -ENOTCONN,
 			"its daemon is gone; clean up with: cloakfs umount %s", s->mount_point);
-		return;
-	}
-	if (fd == -ENOENT) {
+	} else if (rc == -ENOENT) {
 		s->state = CK_STATUS_UNSEEN;
-		ck_fail(&s->problem, -ENOENT,
+		ck_fail(&s->problem, rc,
 			"its daemon is not seen, perhaps in another network namespace");
-		return;
-	}
-	s->state = CK_STATUS_SERVING;
-	int rc = fd < 0 ? ck_fail(&s->problem, fd, "too many others ask it")
-			: ck_status_ask(fd, PATIENCE_MS, &s->doc, &s->report, &s->problem);
-	if (rc < 0) {
+	} else {
 		s->state = CK_STATUS_SILENT;
 		if (pid > 0)
 			ck_wrap(&s->problem, "its daemon (process %d)", (int)pid);
