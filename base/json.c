@@ -114,6 +114,19 @@ int ck_json_dump(struct ck_buf *b, const json_t *j, struct ck_err *err)
 	return 0;
 }
 
+json_t *ck_json_text(const char *s)
+{
+	json_t *j = json_string(s);
+	CK_AUTO(ck_freep) char *ascii = j ? NULL : strdup(s);
+
+	if (!ascii)
+		return j;
+	for (char *c = ascii; *c; c++)
+		if ((unsigned char)*c >= 0x80)
+			*c = '?';
+	return json_string(ascii);
+}
+
 /* The value at KEY, or NULL when absent, null, or OBJ is no object. */
 static const json_t *value(const json_t *obj, const char *key)
 {

@@ -44,6 +44,9 @@ CK_MUST_CHECK int ck_json_file(json_t **out, const char *path, size_t max, struc
 /* Appends the compact text of J to B, keys in insertion order. */
 CK_MUST_CHECK int ck_json_dump(struct ck_buf *b, const json_t *j, struct ck_err *err);
 
+/* S as a value; bytes of it that are not ASCII become '?' where S is not UTF-8. NULL: no memory. */
+json_t *ck_json_text(const char *s);
+
 /*
  * The string at KEY of OBJ, borrowed from OBJ. NULL in *OUT when absent (or null)
  * and not REQUIRED. Errors: -EBADMSG when missing and required, when not a string,

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -11,6 +12,7 @@ struct ck_reader {
 	const struct ck_reader_ops *ops;
 	void *ctx; /* owned */
 	uint64_t len;
+	atomic_uint_fast64_t n_read;
 };
 
 int ck_reader_open(struct ck_reader **out, const struct ck_reader_ops *ops, void *ctx, uint64_t len,
@@ -21,7 +23,9 @@ int ck_reader_open(struct ck_reader **out, const struct ck_reader_ops *ops, void
 	struct ck_reader *r = calloc(1, sizeof *r);
 	if (!r)
 		return ck_nomem(err, "opening a reader");
-	*r = (struct ck_reader){ .ops = ops, .ctx = ctx, .len = len };
+	r->ops = ops;
+	r->ctx = ctx;
+	r->len = len;
 	*out = r;
 	return 0;
 }
@@ -29,6 +33,11 @@ int ck_reader_open(struct ck_reader **out, const struct ck_reader_ops *ops, void
 uint64_t ck_reader_len(const struct ck_reader *r)
 {
 	return r->len;
+}
+
+uint64_t ck_reader_n_read(const struct ck_reader *r)
+{
+	return atomic_load_explicit(&r->n_read, memory_order_relaxed);
 }
 
 int ck_reader_pread(struct ck_reader *r, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
@@ -51,6 +60,7 @@ int ck_reader_pread(struct ck_reader *r, void *buf, size_t nbytes, uint64_t off,
 				       nbytes - done, off + done);
 		done += (size_t)n;
 	}
+	atomic_fetch_add_explicit(&r->n_read, nbytes, memory_order_relaxed);
 	return 0;
 }
 

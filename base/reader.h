@@ -50,6 +50,9 @@ CK_MUST_CHECK int ck_reader_open_mem(struct ck_reader **out, const void *p, size
 /* Length in bytes, fixed for the life of the handle. */
 uint64_t ck_reader_len(const struct ck_reader *r);
 
+/* Bytes that its reads have given so far. */
+uint64_t ck_reader_n_read(const struct ck_reader *r);
+
 /*
  * Reads exactly NBYTES at byte offset OFF into BUF (room for NBYTES).
  * All or nothing: a short backend read is continued, and an end of data before

@@ -20,6 +20,7 @@ struct ck_stack {
 	struct ck_tree *tree;	       /* merged; NULL until ck_stack_merge */
 	struct ck_unitcache *cache;
 	struct ck_pool *pool; /* reads ahead; NULL: nobody does */
+	uint64_t keys_ms;     /* see ck_keyring_obtained_ms; 0 for local keys and none */
 };
 
 struct ck_stack_opts {

@@ -1,6 +1,7 @@
 #include "keyprov/keyring.h"
 
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -29,6 +30,7 @@ struct ck_keyring {
 	struct ck_attest *attest;
 	struct key keys[KEYS_MAX];
 	size_t n_keys;
+	_Atomic uint64_t obtained_ms;
 };
 
 int ck_keyring_open(struct ck_keyring **out, struct ck_attest *attest, struct ck_err *err)
@@ -148,7 +150,14 @@ static void unwrapped_free(struct unwrapped *u)
 	u->key = NULL;
 }
 
-static int try_key(const struct ck_keyring *k, const struct key *key, const struct ck_recipient *r,
+static void note_obtained(struct ck_keyring *k)
+{
+	uint64_t never = 0;
+
+	atomic_compare_exchange_strong(&k->obtained_ms, &never, ck_now_ms());
+}
+
+static int try_key(struct ck_keyring *k, const struct key *key, const struct ck_recipient *r,
 		   const struct ck_envelope *e, struct unwrapped *out, struct ck_err *err)
 {
 	int rc = -EINVAL;
@@ -168,6 +177,8 @@ static int try_key(const struct ck_keyring *k, const struct key *key, const stru
 		rc = ck_privopts_read(&out->opts, e, &out->key, err);
 	if (rc < 0)
 		unwrapped_free(out); /* the next key starts afresh */
+	else if (key->kind != KEY_PEM)
+		note_obtained(k);
 	return rc;
 }
 
@@ -190,7 +201,7 @@ static void report_add(struct report *rep, const struct ck_recipient *r, const c
 }
 
 /* Tries all keys on all recipients; 0 as soon as one opens. */
-static int try_all(const struct ck_keyring *k, const struct ck_envelope *e, struct unwrapped *out,
+static int try_all(struct ck_keyring *k, const struct ck_envelope *e, struct unwrapped *out,
 		   struct report *rep)
 {
 	uint64_t start = ck_now_ms();
@@ -247,7 +258,7 @@ static int nothing_fits(const struct ck_keyring *k, const struct ck_envelope *e,
 	return ck_fail(err, -ENOKEY, "no key fits: %s", rep.text);
 }
 
-static int unwrap(const struct ck_keyring *k, const struct ck_envelope *e, struct unwrapped *out,
+static int unwrap(struct ck_keyring *k, const struct ck_envelope *e, struct unwrapped *out,
 		  struct ck_err *err)
 {
 	struct report rep = { .len = 0 };
@@ -261,6 +272,11 @@ static int unwrap(const struct ck_keyring *k, const struct ck_envelope *e, struc
 	if (!rep.last)
 		return nothing_fits(k, e, err);
 	return ck_fail(err, rc, "the layer's key cannot be unwrapped: %s", rep.text);
+}
+
+uint64_t ck_keyring_obtained_ms(const struct ck_keyring *k)
+{
+	return atomic_load(&k->obtained_ms);
 }
 
 int ck_keyring_unwrap(struct ck_keyring *k, const struct ck_envelope *e, struct ck_layer_key **out,

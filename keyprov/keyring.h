@@ -32,6 +32,10 @@ static inline void ck_keyring_closep(struct ck_keyring **k)
  */
 CK_MUST_CHECK int ck_keyring_add(struct ck_keyring *k, const char *key, struct ck_err *err);
 
+/* When, by ck_now_ms, a layer's key was first unwrapped by an HSM's key or a provider, not by a
+ * PEM key; 0: never. */
+uint64_t ck_keyring_obtained_ms(const struct ck_keyring *k);
+
 enum ck_layer_cipher {
 	CK_LAYER_CTR,	 /* "AES_256_CTR_HMAC_SHA256" */
 	CK_LAYER_CHUNKED /* "C2SP_CHUNKED_V1_AES_256_GCM" */

@@ -24,6 +24,7 @@ struct ck_layer {
 	struct ck_reader *blob;	 /* owned */
 	struct ck_blob_key *key; /* in secret memory; NULL: plain */
 	struct ck_pass_result what;
+	enum ck_layer_proof proof;
 	struct ck_reader *plain;
 	struct ck_unitmaker *maker;
 	struct ck_unitcache *cache; /* borrowed */
@@ -263,14 +264,16 @@ static int load_embedded(struct ck_layer *l, const struct ck_layer_spec *spec)
 	return rc < 0 ? -ENOENT : 0;
 }
 
-/* From any place that has an index which opens. Errors: -ENOENT. */
+/* From any place that has an index which opens; l->proof says where. Errors: -ENOENT. */
 static int load_any(struct ck_layer *l, const struct ck_layer_spec *spec, uint64_t blob_len,
 		    const struct ck_index_store *store)
 {
 	if (spec->full || !spec->key) /* without a key nothing vouches for an index */
 		return -ENOENT;
+	l->proof = CK_LAYER_OWN_INDEX;
 	if (l->plain && load_embedded(l, spec) == 0)
 		return 0;
+	l->proof = CK_LAYER_KEPT_INDEX;
 	for (; store; store = store->next)
 		if (load_index(l, spec, blob_len, store) == 0)
 			return 0;
@@ -306,6 +309,7 @@ static int find_out(struct ck_layer *l, const struct ck_layer_spec *spec, struct
 
 	if (load_any(l, spec, blob_len, store) == 0)
 		return 0;
+	l->proof = CK_LAYER_IN_FULL;
 	int rc = ck_pass_run(&l->what, spec, blob, NULL, progress, progress_ctx, err);
 	if (rc == 0 && spec->full && l->plain)
 		rc = ck_embedded_compare(l->plain, spec->index_off, spec->diff_id, &l->what, err);
@@ -394,4 +398,19 @@ const char *ck_layer_compression(const struct ck_layer *l)
 uint64_t ck_layer_len(const struct ck_layer *l)
 {
 	return l->what.units.len;
+}
+
+bool ck_layer_sealed(const struct ck_layer *l)
+{
+	return l->key && l->key->cipher == CK_CIPHER_CHUNKED;
+}
+
+enum ck_layer_proof ck_layer_proof(const struct ck_layer *l)
+{
+	return l->proof;
+}
+
+uint64_t ck_layer_fetched(const struct ck_layer *l)
+{
+	return ck_reader_n_read(l->blob);
 }

@@ -86,6 +86,15 @@ const char *ck_layer_compression(const struct ck_layer *l);
 
 uint64_t ck_layer_len(const struct ck_layer *l); /* tar stream, bytes */
 
+bool ck_layer_sealed(const struct ck_layer *l); /* each chunk of its blob proves itself */
+
+/* How it was verified: all of it by a pass, or each chunk when it is read, which takes an index. */
+enum ck_layer_proof { CK_LAYER_IN_FULL, CK_LAYER_KEPT_INDEX, CK_LAYER_OWN_INDEX };
+enum ck_layer_proof ck_layer_proof(const struct ck_layer *l);
+
+/* Bytes of the blob read so far, opening included. */
+uint64_t ck_layer_fetched(const struct ck_layer *l);
+
 /*
  * Reads exactly NBYTES of the tar stream at OFF. All or nothing.
  * Errors: -EINVAL (outside the stream), -EIO (ciphertext changed since it was

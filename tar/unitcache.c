@@ -423,7 +423,8 @@ void ck_unitcache_drop(struct ck_unitcache *c, const void *owner)
 
 void ck_unitcache_stats(struct ck_unitcache *c, struct ck_unitcache_stats *out)
 {
-	*out = (struct ck_unitcache_stats){ .bytes = atomic_load(&c->bytes) };
+	*out = (struct ck_unitcache_stats){ .bytes = atomic_load(&c->bytes),
+					    .max_bytes = c->max_bytes };
 	for (size_t i = 0; i < N_SHARDS; i++) {
 		struct shard *s = &c->shards[i];
 		pthread_mutex_lock(&s->lock);

@@ -59,7 +59,8 @@ struct ck_unitcache_stats {
 	uint64_t hits, misses; /* calls of get; one that waited for another's fill is a hit */
 	uint64_t evictions;    /* units dropped to make room */
 	size_t bytes;	       /* of units, those in use and being filled too */
-	size_t n_ghosts;       /* units that are remembered though they fell out of the FIFO */
+	size_t max_bytes;
+	size_t n_ghosts; /* units that are remembered though they fell out of the FIFO */
 };
 
 /* A snapshot. */

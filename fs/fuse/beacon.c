@@ -39,8 +39,8 @@ int ck_beacon_light(unsigned dev_major, unsigned dev_minor)
 	return ck_take_fd(&fd);
 }
 
-/* Connects to the abstract NAME; only to a socket of root's or our own. */
-static int join(const char *name, pid_t *pid)
+/* Connects to the abstract NAME; only to a socket of root's or OWNER's. */
+static int join(const char *name, uid_t owner, pid_t *pid)
 {
 	struct sockaddr_un a;
 	struct ucred peer;
@@ -51,16 +51,17 @@ static int join(const char *name, pid_t *pid)
 	if (fd < 0 || connect(fd, (struct sockaddr *)&a, len) < 0 ||
 	    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_len) < 0)
 		return -errno;
-	if (peer.uid != 0 && peer.uid != geteuid())
+	if (peer.uid != 0 && peer.uid != owner)
 		return -EPERM;
 	*pid = peer.pid;
 	return ck_take_fd(&fd);
 }
 
-int ck_beacon_find(unsigned dev_major, unsigned dev_minor, pid_t *pid)
+int ck_beacon_find(unsigned dev_major, unsigned dev_minor, uid_t owner, pid_t *pid)
 {
 	CK_BUF table = { .max = (size_t)64 << 20 };
 	char prefix[64], *save;
+	int rc = -ENOENT;
 
 	snprintf(prefix, sizeof prefix, " @cloakfs/%u:%u/", dev_major, dev_minor);
 	if (ck_file_read(&table, "/proc/net/unix", NULL) < 0 || !table.len)
@@ -68,11 +69,13 @@ int ck_beacon_find(unsigned dev_major, unsigned dev_minor, pid_t *pid)
 	for (char *line = strtok_r((char *)table.data, "\n", &save); line;
 	     line = strtok_r(NULL, "\n", &save)) {
 		const char *at = strstr(line, prefix);
-		int fd = at ? join(at + 2, pid) : -1; /* behind the blank and the '@' */
+		int fd = at ? join(at + 2, owner, pid) : -ENOENT; /* behind the blank and the '@' */
 		if (fd >= 0)
 			return fd;
+		if (fd == -EAGAIN)
+			rc = fd;
 	}
-	return -ENOENT;
+	return rc;
 }
 
 int ck_beacon_await_end(int fd, pid_t pid, unsigned timeout_ms)

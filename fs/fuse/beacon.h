@@ -1,9 +1,9 @@
 /*
  * beacon - by which others see that the daemon of a mount is alive.
  *
- * An abstract socket "cloakfs/MAJOR:MINOR/PID" on which nobody ever answers: the kernel
- * takes connections in its name and hangs up when the daemon is gone, however it went,
- * and nothing is left on a disk. Only seen within one network namespace.
+ * An abstract socket "cloakfs/MAJOR:MINOR/PID": connections end when the daemon is gone, however
+ * it went, and nothing is left on a disk. Who asks on one is answered (answerer.h). Only seen
+ * within one network namespace.
  */
 #ifndef CK_BEACON_H
 #define CK_BEACON_H
@@ -14,9 +14,10 @@
  * or -errno. Call in the process that serves: its pid is told. */
 int ck_beacon_light(unsigned dev_major, unsigned dev_minor);
 
-/* The beacon of the device, if root or this user lit it: a descriptor to close, and the
- * daemon's PID; -ENOENT when there is none. */
-int ck_beacon_find(unsigned dev_major, unsigned dev_minor, pid_t *pid);
+/* A connection to the beacon of the device, if root or OWNER lit it: a descriptor to close, which
+ * does not block, and the daemon's PID. -ENOENT when there is none, -EAGAIN when its queue is
+ * full. */
+int ck_beacon_find(unsigned dev_major, unsigned dev_minor, uid_t owner, pid_t *pid);
 
 /* Waits until the daemon has let go of the mount, and then for its end, at most
  * TIMEOUT_MS; a daemon that goes on with other work is not waited for long.

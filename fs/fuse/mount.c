@@ -15,10 +15,12 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "fs/fuse/answerer.h"
 #include "fs/fuse/beacon.h"
 #include "fs/fuse/cover.h"
 #include "fs/fuse/mountpoint.h"
 #include "fs/fuse/ops.h"
+#include "fs/fuse/report.h"
 #include "fs/fuse/writable.h"
 
 enum { READ_AHEAD_KB = CK_MAX_IO / 1024, MAX_THREADS = CK_DEADLINE_SLOTS, IDLE_THREADS = 4 };
@@ -35,8 +37,10 @@ struct ck_mount {
 	bool has_erofs;
 	atomic_uint n_covers; /* EROFS, an overlay: by now */
 	int beacon;	      /* -1: none */
-	sigset_t signals;     /* that end the mount, and the one that nudges */
-	sigset_t mask;	      /* as it was before the mount was opened */
+	struct ck_answerer *answerer;
+	struct ck_report_source about;
+	sigset_t signals; /* that end the mount, and the one that nudges */
+	sigset_t mask;	  /* as it was before the mount was opened */
 
 	_Atomic(const struct ck_err *) failed; /* what ck_mount_run will return */
 	bool over;			       /* but for reads that hang; the clock's own */
@@ -210,6 +214,7 @@ int ck_mount_open(struct ck_mount **out, struct ck_stack *stack, const struct ck
 		return ck_nomem(err, "mounting an image");
 	m->beacon = m->upper_lock = -1;
 	m->spec = *spec;
+	ck_counters_init(&m->ops.counters);
 	/* From here on a signal waits for ck_mount_run, and leaves no dead mount behind. */
 	ending_signals(&m->signals);
 	pthread_sigmask(SIG_BLOCK, &m->signals, &m->mask);
@@ -444,6 +449,32 @@ static void on_stuck(void *ctx)
 
 static const struct ck_deadline_ops deadline_ops = { .overdue = on_overdue, .stuck = on_stuck };
 
+static int answer(void *ctx, struct ck_buf *out, struct ck_err *err)
+{
+	return ck_report_write(out, ctx, err);
+}
+
+/* Others see that we live, and may ask how. A mount works without. */
+static void light_beacon(struct ck_mount *m)
+{
+	const struct ck_catalog *c = &m->ops.catalog;
+	struct ck_err err;
+
+	m->about = (struct ck_report_source){
+		.stack = c->stack,
+		.counters = &m->ops.counters,
+		.view = c->view == CK_VIEW_LAYERS ? "layers" : "rootfs",
+		.mounted_at = (uint64_t)time(NULL),
+		.mounted_ms = ck_now_ms(),
+	};
+	m->beacon = ck_beacon_light(m->at.dev_major, m->at.dev_minor);
+	if (m->beacon < 0)
+		ck_log(CK_LOG_WARNING, "cloakfs umount will not wait for this process: %s",
+		       strerror(-m->beacon));
+	else if (ck_answerer_start(&m->answerer, m->beacon, answer, &m->about, &err) < 0)
+		ck_log(CK_LOG_WARNING, "cloakfs status will not show this mount: %s", err.msg);
+}
+
 int ck_mount_run(struct ck_mount *m, ck_ready_fn *ready, void *ctx, struct ck_err *err)
 {
 	struct sigaction nudged = { .sa_handler = on_nudge }, was;
@@ -451,10 +482,7 @@ int ck_mount_run(struct ck_mount *m, ck_ready_fn *ready, void *ctx, struct ck_er
 
 	if (rc < 0)
 		return rc;
-	m->beacon = ck_beacon_light(m->at.dev_major, m->at.dev_minor);
-	if (m->beacon < 0)
-		ck_log(CK_LOG_WARNING, "cloakfs umount will not wait for this process: %s",
-		       strerror(-m->beacon));
+	light_beacon(m);
 	sigaction(SIGURG, &nudged, &was);
 	rc = run(m, ready, ctx, err);
 	sigaction(SIGURG, &was, NULL);
@@ -492,6 +520,7 @@ void ck_mount_close(struct ck_mount *m)
 	}
 	ck_catalog_close(&m->ops.catalog);
 	ck_closep(&m->upper_lock);
+	ck_answerer_stop(m->answerer);
 	ck_closep(&m->beacon);
 	restore_signals(m, was_mounted);
 	free(m);

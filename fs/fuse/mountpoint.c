@@ -31,12 +31,11 @@ static void unescape(char *s)
 	*to = 0;
 }
 
-/* Whether a mount at PATH is one that we lay over ours; SOURCE is as the table has it. */
-static bool covers(const char *type, char *source, const char *path)
+/* Whether a mount at PATH is one that we lay over ours. */
+static bool covers(const char *type, const char *source, const char *path)
 {
 	size_t n = strlen(path);
 
-	unescape(source);
 	if (strncmp(source, path, n) != 0)
 		return false;
 	if (strcmp(type, "erofs") == 0)
@@ -44,10 +43,16 @@ static bool covers(const char *type, char *source, const char *path)
 	return strcmp(type, "overlay") == 0 && strcmp(source + n, "/" CK_COVER_WRITABLE) == 0;
 }
 
+/* A line of the table, its strings in the line itself. */
+struct line {
+	const char *path, *source;
+	struct ck_mounted m;
+};
+
 /* "36 35 98:0 /root /mnt rw,... opt:1 - fuse.x source rw,user_id=0,..." */
-static bool parse_line(char *line, const char *path, struct ck_mounted *out)
+static bool parse_line(char *text, struct line *out)
 {
-	char *save, *field = strtok_r(line, " ", &save);
+	char *save, *field = strtok_r(text, " ", &save);
 	struct ck_mounted m = { 0 };
 
 	for (int i = 0; field && i < 5; i++, field = strtok_r(NULL, " ", &save)) {
@@ -55,8 +60,7 @@ static bool parse_line(char *line, const char *path, struct ck_mounted *out)
 			return false;
 		if (i == 4) {
 			unescape(field);
-			if (strcmp(field, path) != 0)
-				return false;
+			out->path = field;
 		}
 	}
 	while (field && strcmp(field, "-") != 0)
@@ -66,39 +70,106 @@ static bool parse_line(char *line, const char *path, struct ck_mounted *out)
 	char *opts = source ? strtok_r(NULL, " ", &save) : NULL;
 	if (!type)
 		return false;
+	if (source)
+		unescape(source);
+	out->source = source ? source : "";
 	snprintf(m.type, sizeof m.type, "%s", type);
 	m.ours = strcmp(type, CK_FUSE_TYPE) == 0;
-	m.n_covers = source && covers(type, source, path);
+	m.n_covers = covers(type, out->source, out->path);
 	const char *user = opts ? strstr(opts, "user_id=") : NULL;
 	if (user)
 		m.user = (uid_t)strtoul(user + sizeof "user_id=" - 1, NULL, 10);
-	*out = m;
+	out->m = m;
 	return true;
+}
+
+/* Calls FN for each line, in the table's order: the last one of a path lies on top. */
+static int each_line(int (*fn)(void *ctx, const struct line *l, struct ck_err *err), void *ctx,
+		     struct ck_err *err)
+{
+	CK_BUF table = { .max = (size_t)64 << 20 };
+	struct line l;
+	char *save;
+	int rc = ck_file_read(&table, "/proc/self/mountinfo", err);
+
+	if (rc < 0)
+		return rc;
+	for (char *text = table.len ? strtok_r((char *)table.data, "\n", &save) : NULL;
+	     rc == 0 && text; text = strtok_r(NULL, "\n", &save))
+		if (parse_line(text, &l))
+			rc = fn(ctx, &l, err);
+	return rc;
+}
+
+/* What lies at PATH so far. */
+struct top {
+	const char *path;
+	bool found;
+	struct ck_mounted m;
+};
+
+static int put_on_top(void *ctx, const struct line *l, struct ck_err *err)
+{
+	struct top *t = ctx;
+
+	(void)err;
+	if (strcmp(l->path, t->path) != 0)
+		return 0;
+	if (l->m.n_covers && t->found && t->m.ours) {
+		t->m.n_covers++;
+	} else {
+		t->m = l->m;
+		t->m.n_covers = 0;
+	}
+	t->found = true;
+	return 0;
 }
 
 int ck_mounted_at(const char *path, struct ck_mounted *out, struct ck_err *err)
 {
-	CK_BUF table = { .max = (size_t)64 << 20 };
-	struct ck_mounted top;
-	char *save;
-	bool found = false;
-	int rc = ck_file_read(&table, "/proc/self/mountinfo", err);
-	if (rc < 0)
-		return rc;
-	/* The last line of a path is what lies on top. */
-	for (char *line = table.len ? strtok_r((char *)table.data, "\n", &save) : NULL; line;
-	     line = strtok_r(NULL, "\n", &save)) {
-		if (!parse_line(line, path, &top))
-			continue;
-		if (top.n_covers && found && out->ours) {
-			out->n_covers++;
-		} else {
-			*out = top;
-			out->n_covers = 0;
+	struct top t = { .path = path };
+	int rc = each_line(put_on_top, &t, err);
+
+	if (rc == 0 && t.found)
+		*out = t.m;
+	return rc < 0 ? rc : t.found ? 0 : -ENOENT;
+}
+
+static int add_place(void *ctx, const struct line *l, struct ck_err *err)
+{
+	struct ck_places *p = ctx;
+
+	for (size_t i = l->m.n_covers ? p->n : 0; i-- > 0;) {
+		if (strcmp(p->v[i].path, l->path) == 0) {
+			p->v[i].at.n_covers++;
+			p->v[i].erofs |= strcmp(l->m.type, "erofs") == 0;
+			break;
 		}
-		found = true;
 	}
-	return found ? 0 : -ENOENT;
+	if (!l->m.ours)
+		return 0;
+	struct ck_place *more = reallocarray(p->v, p->n + 1, sizeof *more);
+	if (!more)
+		return ck_nomem(err, "listing mounts");
+	p->v = more;
+	struct ck_place new = { strdup(l->path), strdup(l->source), l->m, false };
+	p->v[p->n++] = new;
+	return new.path &&new.source ? 0 : ck_nomem(err, "listing mounts");
+}
+
+int ck_places_list(struct ck_places *out, struct ck_err *err)
+{
+	return each_line(add_place, out, err);
+}
+
+void ck_places_free(struct ck_places *p)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		free(p->v[i].path);
+		free(p->v[i].source);
+	}
+	free(p->v);
+	*p = (struct ck_places){ 0 };
 }
 
 bool ck_mounted_still(const char *path, const struct ck_mounted *m)

@@ -6,6 +6,7 @@
 #define CK_MOUNTPOINT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 #include "base/err.h"
@@ -29,6 +30,21 @@ struct ck_mounted {
  * the filesystem, so a dead or silent daemon does not matter.
  * Errors: -ENOENT without a message (nothing is), those of reading the table. */
 CK_MUST_CHECK int ck_mounted_at(const char *path, struct ck_mounted *out, struct ck_err *err);
+
+/* Where cloakfs mounts are: FUSE's, whatever lies over them. */
+struct ck_places {
+	struct ck_place {
+		char *path, *source; /* owned; SOURCE names the image */
+		struct ck_mounted at;
+		bool erofs; /* lies over it */
+	} * v;
+	size_t n;
+};
+
+/* All, in the order in which they were mounted. *OUT, zeroed before, is the caller's to
+ * ck_places_free either way. Errors: those of reading the table, -ENOMEM. */
+CK_MUST_CHECK int ck_places_list(struct ck_places *out, struct ck_err *err);
+void ck_places_free(struct ck_places *p);
 
 /* Whether M is still what is mounted on top at PATH. */
 bool ck_mounted_still(const char *path, const struct ck_mounted *m);

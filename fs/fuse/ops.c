@@ -147,16 +147,24 @@ static bool told_lately(struct ck_ops *o, uint64_t id, uint64_t off)
 	return atomic_exchange(&o->failed_read, what) == what && now - before < SAME_FAILURE_MS;
 }
 
+static void say(struct ck_ops *o, const char *line)
+{
+	ck_log(CK_LOG_ERROR, "%s", line);
+	ck_counters_error(&o->counters, line);
+}
+
 static void log_failed_read(struct ck_ops *o, const struct ck_item *item, size_t nbytes,
 			    uint64_t off, const struct ck_err *err)
 {
-	char path[256];
+	char path[256], line[CK_LAST_ERROR];
 
 	if (told_lately(o, item->id, off))
 		return;
 	ck_catalog_path(&o->catalog, item, path, sizeof path);
-	ck_log(CK_LOG_ERROR, "layer %" PRIu32 ": read of %zu bytes at %" PRIu64 " of %s failed: %s",
-	       item->layer, nbytes, off, path, err->msg);
+	snprintf(line, sizeof line,
+		 "layer %" PRIu32 ": read of %zu bytes at %" PRIu64 " of %s failed: %s",
+		 item->layer, nbytes, off, path, err->msg);
+	say(o, line);
 }
 
 /* A dead disk fails whatever is asked of it: one line a second, LAST being when there was one. */
@@ -165,7 +173,7 @@ static void log_late_read(struct ck_ops *o, const struct ck_deadline_read *r,
 {
 	struct ck_deadline_stats now;
 	struct ck_item item;
-	char path[256] = "";
+	char path[256] = "", line[CK_LAST_ERROR];
 	uint64_t t = ck_now_ms(), before = atomic_load(last);
 
 	if ((before && t - before < SAME_FAILURE_MS) ||
@@ -174,10 +182,11 @@ static void log_late_read(struct ck_ops *o, const struct ck_deadline_read *r,
 	if (ck_catalog_item(&o->catalog, r->id, &item))
 		ck_catalog_path(&o->catalog, &item, path, sizeof path);
 	ck_deadline_stats(o->deadline, &now);
-	ck_log(CK_LOG_ERROR,
-	       "layer %" PRIu32 ": read of %zu bytes at %" PRIu64 " of %s %s (%u hang; so far "
-	       "%" PRIu64 " overdue, %" PRIu64 " refused)",
-	       r->layer, r->nbytes, r->off, path, why, now.stuck, now.overdue, now.refused);
+	snprintf(line, sizeof line,
+		 "layer %" PRIu32 ": read of %zu bytes at %" PRIu64 " of %s %s (%u hang; so far "
+		 "%" PRIu64 " overdue, %" PRIu64 " refused)",
+		 r->layer, r->nbytes, r->off, path, why, now.stuck, now.overdue, now.refused);
+	say(o, line);
 }
 
 void ck_ops_overdue(void *ctx, const struct ck_deadline_read *r)
@@ -187,6 +196,7 @@ void ck_ops_overdue(void *ctx, const struct ck_deadline_read *r)
 	uint64_t ms = ck_deadline_timeout_ms(o->deadline);
 
 	fuse_reply_err(r->req, EIO);
+	ck_counters_failed(&o->counters);
 	snprintf(why, sizeof why, "not answered within %" PRIu64 ".%" PRIu64 " s", ms / 1000,
 		 ms % 1000 / 100);
 	log_late_read(o, r, &o->overdue_ms, why);
@@ -206,6 +216,7 @@ static void read_layer(fuse_req_t req, const struct ck_item *item, size_t nbytes
 		r.layer = o->catalog.n_layers; /* it has bytes of any */
 	int slot = ck_deadline_begin(o->deadline, &r);
 	if (slot < 0) {
+		ck_counters_failed(&o->counters);
 		log_late_read(o, &r, &o->refused_ms, "refused, for others hang");
 		fuse_reply_err(req, EIO);
 		return;
@@ -215,9 +226,11 @@ static void read_layer(fuse_req_t req, const struct ck_item *item, size_t nbytes
 	if (!ck_deadline_end(o->deadline, slot))
 		return; /* answered, and REQ is gone */
 	if (rc == 0) {
+		ck_counters_read(&o->counters, nbytes);
 		fuse_reply_buf(req, buf, nbytes);
 		return;
 	}
+	ck_counters_failed(&o->counters);
 	log_failed_read(o, item, nbytes, off, &err);
 	fuse_reply_err(req, EIO);
 }

@@ -15,6 +15,7 @@
 #include <pthread.h>
 
 #include "fs/fuse/catalog.h"
+#include "fs/fuse/counters.h"
 #include "fs/fuse/deadline.h"
 
 enum { CK_MAX_IO = 1 << 20 }; /* bytes of one read or directory reply */
@@ -28,6 +29,7 @@ struct ck_ops {
 	struct ck_deadline *deadline; /* owned by who serves; none is needed for the handshake */
 	_Atomic uint64_t overdue_ms;  /* when such a read was last logged */
 	_Atomic uint64_t refused_ms;
+	struct ck_counters counters;
 };
 
 /* Answers R, a read whose deadline has passed. CTX: struct ck_ops. */

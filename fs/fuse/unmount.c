@@ -64,7 +64,7 @@ int ck_unmount(const char *dir, bool lazy, struct ck_err *err)
 		return ck_fail(err, -EINVAL, "what is mounted at %s is of type %s, not %s", path,
 			       m.type, CK_FUSE_TYPE);
 	/* Before the mount goes: its device number may soon be another's. */
-	CK_AUTO(ck_closep) int beacon = ck_beacon_find(m.dev_major, m.dev_minor, &pid);
+	CK_AUTO(ck_closep) int beacon = ck_beacon_find(m.dev_major, m.dev_minor, geteuid(), &pid);
 	rc = ck_mounted_detach(path, lazy);
 	if (rc == -EBUSY && ck_mounted_stale(path, &m)) { /* what is open there is dead anyway */
 		lazy = true;

@@ -269,6 +269,10 @@ static void test_reader(void **state)
 	assert_int_equal(ck_reader_pread(r, buf, SIZE_MAX, 1, &err), -EINVAL);
 	assert_int_equal(ck_reader_pread(r, buf, 1, UINT64_MAX, &err), -EINVAL);
 	assert_works(ck_reader_pread(r, buf, 0, 3, &err), &err);
+	assert_int_equal(ck_reader_n_read(r), 0);
+	assert_works(ck_reader_pread(r, buf, 2, 1, &err), &err);
+	assert_works(ck_reader_pread(r, buf, 3, 0, &err), &err);
+	assert_int_equal(ck_reader_n_read(r), 5);
 	ck_reader_close(r);
 	static const struct ck_reader_ops none = { faulty_pread, NULL };
 	assert_int_equal(ck_reader_open(&r, &none, NULL, (uint64_t)INT64_MAX + 1, &err), -EINVAL);
@@ -324,6 +328,14 @@ static void add_array(struct ck_buf *b, const char *part, size_t n)
 	for (size_t i = 0; i < n; i++)
 		assert_works(ck_buf_addf(b, &err, i ? ",%s" : "%s", part), &err);
 	assert_works(ck_buf_adds(b, "]", &err), &err);
+}
+
+static void test_json_text(void **state)
+{
+	(void)state;
+	CK_JSON *utf8 = ck_json_text("caf\xc3\xa9"), *other = ck_json_text("caf\xe9 1\n");
+	assert_string_equal(json_string_value(utf8), "caf\xc3\xa9");
+	assert_string_equal(json_string_value(other), "caf? 1\n");
 }
 
 /* What a hostile document makes of the memory, its own length being allowed. */
@@ -416,12 +428,13 @@ static void test_secret(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_err),	   cmocka_unit_test(test_buf),
-		cmocka_unit_test(test_base64),	   cmocka_unit_test(test_digest),
-		cmocka_unit_test(test_json),	   cmocka_unit_test(test_cursor),
-		cmocka_unit_test(test_reader),	   cmocka_unit_test(test_files),
-		cmocka_unit_test(test_secret),	   cmocka_unit_test(test_json_memory),
-		cmocka_unit_test(test_json_arena), cmocka_unit_test(test_base64_wiped),
+		cmocka_unit_test(test_err),	     cmocka_unit_test(test_buf),
+		cmocka_unit_test(test_base64),	     cmocka_unit_test(test_digest),
+		cmocka_unit_test(test_json),	     cmocka_unit_test(test_json_text),
+		cmocka_unit_test(test_cursor),	     cmocka_unit_test(test_reader),
+		cmocka_unit_test(test_files),	     cmocka_unit_test(test_secret),
+		cmocka_unit_test(test_json_memory),  cmocka_unit_test(test_json_arena),
+		cmocka_unit_test(test_base64_wiped),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

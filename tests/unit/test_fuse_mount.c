@@ -289,18 +289,18 @@ static void test_beacon(void **state)
 	pid_t pid = 0;
 
 	(void)state;
-	assert_int_equal(ck_beacon_find(4095, 1, &pid), -ENOENT);
+	assert_int_equal(ck_beacon_find(4095, 1, geteuid(), &pid), -ENOENT);
 	int lit = ck_beacon_light(4095, 1);
 	assert_true(lit >= 0);
-	assert_int_equal(ck_beacon_find(4095, 11, &pid), -ENOENT);
-	int seen = ck_beacon_find(4095, 1, &pid);
+	assert_int_equal(ck_beacon_find(4095, 11, geteuid(), &pid), -ENOENT);
+	int seen = ck_beacon_find(4095, 1, geteuid(), &pid);
 	assert_true(seen >= 0);
 	assert_int_equal(pid, getpid());
 	assert_int_equal(ck_beacon_await_end(seen, pid, 20), -ETIMEDOUT);
 	close(lit);
 	assert_int_equal(ck_beacon_await_end(seen, pid, 5000), 0);
 	close(seen);
-	assert_int_equal(ck_beacon_find(4095, 1, &pid), -ENOENT);
+	assert_int_equal(ck_beacon_find(4095, 1, geteuid(), &pid), -ENOENT);
 }
 
 #define WITH_STAND(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
