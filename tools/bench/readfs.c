@@ -6,6 +6,8 @@
  *   readfs touch FILE            4 KiB once in every MiB, in random order -> p50, p99 (us)
  *   readfs all DIR THREADS       every regular file, whole -> seconds, files, MB/s
  *   readfs find DIR              every name with its attributes -> seconds, names
+ *   readfs hot DIR N             the same once more, the kernel knowing all of it -> seconds; and
+ *                                N times lstat of a name at random -> ns each
  *
  * Seeded: the same places each time. Prints one line of "name=value".
  */
@@ -194,6 +196,27 @@ static void run_find(const char *dir)
 	printf("seconds=%.3f names=%zu\n", now_s() - t, tree.n_names);
 }
 
+static void run_hot(const char *dir, size_t n)
+{
+	struct stat st;
+	uint64_t seed = 1;
+	double t, find_s;
+
+	tree.keep = 1;
+	if (nftw(dir, on_name, 64, FTW_PHYS) != 0)
+		die(dir);
+	tree.keep = 0;
+	t = now_s();
+	if (nftw(dir, on_name, 64, FTW_PHYS) != 0)
+		die(dir);
+	find_s = now_s() - t;
+	t = now_s();
+	for (size_t i = 0; i < n; i++)
+		if (lstat(tree.files[next_random(&seed) % tree.n], &st) < 0)
+			die("lstat");
+	printf("hot_find_s=%.4f lstat_ns=%.0f\n", find_s, (now_s() - t) * 1e9 / (double)n);
+}
+
 struct worker {
 	size_t first, step;
 	uint64_t nbytes;
@@ -251,8 +274,11 @@ int main(int argc, char **argv)
 		run_all(argv[2], n <= THREADS_MAX ? n : 1);
 	else if (strcmp(what, "find") == 0)
 		run_find(argv[2]);
+	else if (strcmp(what, "hot") == 0 && n)
+		run_hot(argv[2], n);
 	else {
-		fprintf(stderr, "usage: readfs seq|random|touch|all|find ...: see its source\n");
+		fprintf(stderr,
+			"usage: readfs seq|random|touch|all|find|hot ...: see its source\n");
 		return 2;
 	}
 	return 0;

@@ -1,7 +1,7 @@
 #!/bin/bash
 # trixie.sh - sets up Debian 13's skopeo and erofs-utils beside a Debian 12 system.
 #
-#   tests/e2e/lib/trixie.sh DIR      makes DIR/bin/{skopeo,fsck.erofs,dump.erofs};
+#   tests/e2e/lib/trixie.sh DIR      makes DIR/bin/{skopeo,{fsck,dump,mkfs}.erofs};
 #                                    nothing is installed system-wide
 #
 # Debian 12's own skopeo (1.9) knows no key providers, 1.18 does; its erofs-utils (1.5) know
@@ -13,7 +13,7 @@ set -eu
 
 dir=${1:?usage: trixie.sh DIR}
 packages="skopeo erofs-utils"
-stamp="trixie 1 $packages"
+stamp="trixie 2 $packages"
 
 if [ "$(cat "$dir/done" 2>/dev/null)" = "$stamp" ]; then
 	exit 0
@@ -96,6 +96,7 @@ WRAP
 wrapper skopeo --insecure-policy
 wrapper fsck.erofs ""
 wrapper dump.erofs ""
+wrapper mkfs.erofs ""
 rm -f "$tmp/log"
 echo "$stamp" >"$tmp/done"
 mv "$tmp" "$dir"
