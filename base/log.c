@@ -3,11 +3,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <syslog.h>
+#include <time.h>
+#include <unistd.h>
 
 /* Set once by main before any thread starts. */
 static const char *log_name = "cloakfs";
 static enum ck_log_level log_max = CK_LOG_INFO;
-static bool log_syslog;
+static bool log_syslog, log_stamped;
 
 void ck_log_init(const char *name, enum ck_log_level level)
 {
@@ -19,6 +21,24 @@ void ck_log_to_syslog(void)
 {
 	openlog(log_name, LOG_PID, LOG_DAEMON);
 	log_syslog = true;
+}
+
+void ck_log_stamp(void)
+{
+	log_stamped = true;
+}
+
+/* "2026-11-26T14:52:00Z cloakfs[123]: ", in one write with what follows: others write there, too.
+ */
+static void write_stamped(const char *word, const char *line)
+{
+	char when[32] = "";
+	time_t now = time(NULL);
+	struct tm tm;
+
+	if (gmtime_r(&now, &tm))
+		(void)strftime(when, sizeof when, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	dprintf(STDERR_FILENO, "%s %s[%d]: %s%s\n", when, log_name, (int)getpid(), word, line);
 }
 
 void ck_log(enum ck_log_level level, const char *fmt, ...)
@@ -36,6 +56,8 @@ void ck_log(enum ck_log_level level, const char *fmt, ...)
 	ck_one_line(line);
 	if (log_syslog)
 		syslog(prio[level], "%s%s", word[level], line);
+	else if (log_stamped)
+		write_stamped(word[level], line);
 	else
 		fprintf(stderr, "%s: %s%s\n", log_name, word[level], line);
 }

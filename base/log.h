@@ -1,7 +1,7 @@
 /*
  * log - what the operator should know, one line each; never secrets, never
  * the inputs of the key provider.
- * A program logs to stderr until it detaches; afterwards to syslog (journald).
+ * A program logs to stderr until it detaches; afterwards to syslog (journald), or to a file.
  * Threads: any. Control characters are replaced as in ck_fail.
  */
 #ifndef CK_LOG_H
@@ -18,6 +18,9 @@ void ck_log_init(const char *name, enum ck_log_level level);
 
 /* From here on to syslog, facility daemon. */
 void ck_log_to_syslog(void);
+
+/* From here on stderr is a file: the time (UTC) and the process stand before each line. */
+void ck_log_stamp(void);
 
 void ck_log(enum ck_log_level level, const char *fmt, ...) CK_PRINTF(2, 3);
 

@@ -6,10 +6,8 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdatomic.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
@@ -18,20 +16,20 @@
 #include "fs/fuse/answerer.h"
 #include "fs/fuse/beacon.h"
 #include "fs/fuse/cover.h"
+#include "fs/fuse/fusemount.h"
 #include "fs/fuse/mountpoint.h"
 #include "fs/fuse/ops.h"
 #include "fs/fuse/report.h"
 #include "fs/fuse/writable.h"
 
-enum { READ_AHEAD_KB = CK_MAX_IO / 1024, MAX_THREADS = CK_DEADLINE_SLOTS, IDLE_THREADS = 4 };
+enum { MAX_THREADS = CK_DEADLINE_SLOTS, IDLE_THREADS = 4 };
 
 struct ck_mount {
 	struct ck_ops ops;
 	bool has_buffers;
-	struct fuse_session *session;
-	char dir[PATH_MAX]; /* absolute, no symlinks */
+	struct fuse_session *session; /* NULL: nothing was mounted */
+	char dir[PATH_MAX];	      /* absolute, no symlinks */
 	struct ck_mounted at;
-	bool mounted;
 	struct ck_mount_spec spec;
 	int upper_lock; /* -1: none */
 	bool has_erofs;
@@ -45,16 +43,6 @@ struct ck_mount {
 	_Atomic(const struct ck_err *) failed; /* what ck_mount_run will return */
 	bool over;			       /* but for reads that hang; the clock's own */
 };
-
-/* libfuse writes to stderr, which a daemon no longer has. */
-static void on_fuse_log(enum fuse_log_level level, const char *fmt, va_list ap)
-{
-	char line[512];
-
-	vsnprintf(line, sizeof line, fmt, ap);
-	line[strcspn(line, "\n")] = 0;
-	ck_log(level <= FUSE_LOG_WARNING ? CK_LOG_WARNING : CK_LOG_DEBUG, "libfuse: %s", line);
-}
 
 int ck_mount_check(char full[PATH_MAX], const char *dir, struct ck_err *err)
 {
@@ -80,94 +68,6 @@ int ck_mount_check(char full[PATH_MAX], const char *dir, struct ck_err *err)
 	return 0;
 }
 
-/*
- * As root the mount is made here, which tells why where it fails; the session takes the
- * descriptor over. suid and dev are honoured: nothing forbids them.
- */
-static int mount_as_root(struct ck_mount *m, const char *source, struct ck_err *err)
-{
-	char opts[160], fd_path[32];
-	CK_AUTO(ck_closep) int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC);
-
-	if (fd < 0)
-		return ck_fail(err, -errno, "cannot open /dev/fuse: %s (is the fuse module there?)",
-			       strerror(errno));
-	snprintf(opts, sizeof opts,
-		 "fd=%d,rootmode=40000,user_id=%u,group_id=%u,default_permissions,allow_other,"
-		 "max_read=%d",
-		 fd, geteuid(), getegid(), CK_MAX_IO);
-	if (mount(source, m->dir, CK_FUSE_TYPE, MS_RDONLY, opts) < 0)
-		return ck_fail(err, -errno, "cannot mount at %s: %s", m->dir, strerror(errno));
-	snprintf(fd_path, sizeof fd_path, "/dev/fd/%d", fd);
-	if (fuse_session_mount(m->session, fd_path) < 0) {
-		(void)umount2(m->dir, MNT_DETACH);
-		return ck_fail(err, -EIO, "libfuse does not take the mount at %s", m->dir);
-	}
-	m->mounted = true;
-	(void)ck_take_fd(&fd);
-	return 0;
-}
-
-static int mount_as_user(struct ck_mount *m, struct ck_err *err)
-{
-	if (fuse_session_mount(m->session, m->dir) < 0)
-		return ck_fail(err, -EPERM, "cannot mount at %s: fusermount3 refused", m->dir);
-	m->mounted = true;
-	return 0;
-}
-
-/* SOURCE goes into an option here; its commas and backslashes are escaped. */
-static int new_session(struct ck_mount *m, const char *source, struct ck_err *err)
-{
-	struct fuse_args args = FUSE_ARGS_INIT(0, NULL);
-	char name[PATH_MAX + 16], max_read[32], *opts = NULL;
-	int rc = -ENOMEM;
-
-	fuse_set_log_func(on_fuse_log);
-	snprintf(name, sizeof name, "fsname=%s", source);
-	snprintf(max_read, sizeof max_read, "max_read=%d", CK_MAX_IO);
-	if (fuse_opt_add_opt_escaped(&opts, name) == 0 &&
-	    fuse_opt_add_opt(&opts, "subtype=cloakfs,ro,default_permissions") == 0 &&
-	    fuse_opt_add_opt(&opts, max_read) == 0 && fuse_opt_add_arg(&args, "cloakfs") == 0 &&
-	    fuse_opt_add_arg(&args, "-o") == 0 && fuse_opt_add_arg(&args, opts) == 0) {
-		m->session = fuse_session_new(&args, &ck_fuse_ops, sizeof ck_fuse_ops, &m->ops);
-		rc = m->session ? 0 : -EINVAL;
-	}
-	free(opts);
-	fuse_opt_free_args(&args);
-	return rc < 0 ? ck_fail(err, rc, "cannot make a FUSE session") : 0;
-}
-
-/* Answers the kernel's first request, by which both sides tell what they can. */
-static int shake_hands(struct ck_mount *m, struct ck_err *err)
-{
-	struct fuse_buf buf = { 0 };
-	int rc = fuse_session_receive_buf(m->session, &buf);
-
-	if (rc > 0)
-		fuse_session_process_buf(m->session, &buf);
-	free(buf.mem);
-	if (rc <= 0 || fuse_session_exited(m->session))
-		return ck_fail(err, rc < 0 ? rc : -EIO,
-			       "the kernel and libfuse do not come together for the mount at %s",
-			       m->dir);
-	return 0;
-}
-
-/* The kernel starts with 128 KiB; after the handshake it takes more from root. */
-static void raise_read_ahead(const struct ck_mount *m)
-{
-	char path[64], kb[16];
-	int n = snprintf(kb, sizeof kb, "%d", READ_AHEAD_KB);
-
-	snprintf(path, sizeof path, "/sys/class/bdi/%u:%u/read_ahead_kb", m->at.dev_major,
-		 m->at.dev_minor);
-	CK_AUTO(ck_closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
-	if (fd < 0 || ck_fd_write(fd, kb, (size_t)n, path, NULL) < 0)
-		ck_log(CK_LOG_DEBUG, "read-ahead of %s stays as it is: %s", m->dir,
-		       strerror(errno));
-}
-
 static int open_mount(struct ck_mount *m, struct ck_stack *stack, const char *dir,
 		      struct ck_err *err)
 {
@@ -180,15 +80,7 @@ static int open_mount(struct ck_mount *m, struct ck_stack *stack, const char *di
 		return ck_fail(err, rc, "cannot mount at %s: %s", dir, strerror(-rc));
 	m->has_buffers = rc == 0;
 	if (rc == 0)
-		rc = new_session(m, spec->source, err);
-	if (rc == 0)
-		rc = geteuid() == 0 ? mount_as_root(m, spec->source, err) : mount_as_user(m, err);
-	if (rc == 0 && (rc = ck_mounted_at(m->dir, &m->at, err)) == -ENOENT)
-		return ck_fail(err, rc, "the mount at %s vanished at once", dir);
-	if (rc == 0)
-		rc = shake_hands(m, err);
-	if (rc == 0)
-		raise_read_ahead(m);
+		rc = ck_fusemount_open(&m->session, &m->at, &m->ops, spec->source, m->dir, err);
 	return rc;
 }
 
@@ -246,7 +138,7 @@ static void detach(struct ck_mount *m)
 {
 	int rc = 0;
 
-	if (!m->mounted)
+	if (!m->session)
 		return;
 	/* EROFS first, then ours; if somebody did, or something lies over it, there is no more. */
 	while (rc == 0 && ck_mounted_still(m->dir, &m->at)) {
@@ -443,6 +335,7 @@ static void on_stuck(void *ctx)
 		ck_log(CK_LOG_ERROR, "%s", failed->msg);
 	ck_log(CK_LOG_WARNING, "%s is unmounted; reads of it that still hang are given up", m->dir);
 	(void)close(fuse_session_fd(m->session));
+	ck_answerer_stop(m->answerer); /* hangs up on whoever waits for our end */
 	ck_closep(&m->beacon);
 	_exit(failed ? 1 : 0);
 }
@@ -510,8 +403,9 @@ void ck_mount_close(struct ck_mount *m)
 {
 	if (!m)
 		return;
-	bool was_mounted = m->mounted;
+	bool was_mounted = m->session;
 	detach(m);
+	ck_answerer_stop(m->answerer);
 	if (m->session)
 		fuse_session_destroy(m->session);
 	if (m->has_buffers) { /* a thread's own goes with it; this thread stays */
@@ -520,7 +414,6 @@ void ck_mount_close(struct ck_mount *m)
 	}
 	ck_catalog_close(&m->ops.catalog);
 	ck_closep(&m->upper_lock);
-	ck_answerer_stop(m->answerer);
 	ck_closep(&m->beacon);
 	restore_signals(m, was_mounted);
 	free(m);

@@ -143,6 +143,7 @@ static int add_place(void *ctx, const struct line *l, struct ck_err *err)
 		if (strcmp(p->v[i].path, l->path) == 0) {
 			p->v[i].at.n_covers++;
 			p->v[i].erofs |= strcmp(l->m.type, "erofs") == 0;
+			p->v[i].overlay |= strcmp(l->m.type, "overlay") == 0;
 			break;
 		}
 	}
@@ -152,7 +153,7 @@ static int add_place(void *ctx, const struct line *l, struct ck_err *err)
 	if (!more)
 		return ck_nomem(err, "listing mounts");
 	p->v = more;
-	struct ck_place new = { strdup(l->path), strdup(l->source), l->m, false };
+	struct ck_place new = { .path = strdup(l->path), .source = strdup(l->source), .at = l->m };
 	p->v[p->n++] = new;
 	return new.path &&new.source ? 0 : ck_nomem(err, "listing mounts");
 }

@@ -36,7 +36,7 @@ struct ck_places {
 	struct ck_place {
 		char *path, *source; /* owned; SOURCE names the image */
 		struct ck_mounted at;
-		bool erofs; /* lies over it */
+		bool erofs, overlay; /* lie over it */
 	} * v;
 	size_t n;
 };

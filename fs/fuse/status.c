@@ -120,9 +120,11 @@ static void add(struct ck_statuses *s, const struct ck_place *p)
 {
 	struct ck_status *new = &s->v[s->n++];
 
-	*new = (struct ck_status){
-		.mount_point = p->path, .image = p->source, .erofs = p->erofs, .user = p->at.user
-	};
+	*new = (struct ck_status){ .mount_point = p->path,
+				   .image = p->source,
+				   .erofs = p->erofs,
+				   .writable = p->overlay,
+				   .user = p->at.user };
 	find_out(new, &p->at);
 }
 

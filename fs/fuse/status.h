@@ -21,6 +21,7 @@ enum ck_status_state {
 struct ck_status {
 	const char *mount_point, *image; /* borrowed from places */
 	bool erofs;			 /* the kernel's EROFS answers for the tree */
+	bool writable;			 /* an overlay lies over it */
 	uid_t user;			 /* who mounted it */
 	enum ck_status_state state;
 	struct ck_err problem;	 /* unless serving: what there is to say */

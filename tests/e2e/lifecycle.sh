@@ -91,6 +91,17 @@ mounts "mounts for a signal"
 kill -TERM "$(processes_here mount)"
 gone "SIGTERM to the daemon unmounts"
 
+for i in 1 2; do
+	mounts "mounts with a log of its own, $i" --log "$WORK/daemon.log"
+	pid=$(processes_here mount)
+	is "/dev/null /dev/null $WORK/daemon.log" "$(readlink "/proc/$pid/fd/0" "/proc/$pid/fd/1" "/proc/$pid/fd/2" | xargs)" "which is all that it holds open"
+	kill -TERM "$pid"
+	gone "and SIGTERM unmounts"
+	matches "^20[0-9-]+T[0-9:]+Z cloakfs\\[$pid\\]: Terminated: unmounting $MNT\$" "$(tail -n 1 "$WORK/daemon.log")" "and is told there"
+done
+is 2 "$(wc -l <"$WORK/daemon.log")" "to the end of what is there"
+fails_with "absent/log.*No such" "a log that cannot be" "$CLOAKFS" mount --log "$WORK/absent/log" "$IMG" "$MNT"
+
 for sig in TERM INT HUP; do
 	start "$WORK/foreground.log" env --default-signal=INT,HUP "$CLOAKFS" mount --foreground "$IMG" "$MNT"
 	pid=$!

@@ -49,6 +49,8 @@ for mode in erofs fuse; do
 	is "${below}overlay " "$(types | sed 's/  */ /g')" "$mode: an overlay lies over it"
 	is "1771 5:6 1000000007 yes" "$(stat -c '%a %u:%g %Y' "$MNT") $(getfattr --only-values -n user.root "$MNT" 2>/dev/null)" \
 		"$mode: the root is the image's"
+	is "$mode true" "$("$CLOAKFS" status --json "$MNT" | jq -r '.mounts[0] | "\(.mode) \(.writable)"')" "$mode: cloakfs status says so"
+	matches 'mode +[A-Z]+, writable' "$("$CLOAKFS" status "$MNT")" "$mode: in words, too"
 	ok "$mode: it is changed in memory" change
 	is "$want" "$(changed)" "$mode: and shows that"
 	is "" "$(awk -v w="$MNT" '$3 == "tmpfs" && index($2, w) == 1' /proc/self/mounts)" "$mode: the memory is seen nowhere else"
@@ -72,6 +74,7 @@ for mode in erofs fuse; do
 	down
 	up --mode $mode
 	is old "$(cat "$MNT/old")" "$mode: one without the directory has not"
+	is false "$("$CLOAKFS" status --json "$MNT" | jq -r '.mounts[0].writable')" "$mode: and status says that it is read-only"
 	matches 'Read-only' "$(touch "$MNT/new" 2>&1)" "$mode: and is read-only"
 	down
 done
@@ -181,9 +184,16 @@ matches 'inside the user namespace' "$(cat "$LOG")" "and says what does"
 image_system "$WORK/system" bash coreutils findutils sed grep tar
 sealed "$WORK/system"
 IMG=oci:$WORK/system.sealed:latest
-# This machine may have no cgroups of the newer kind where programs look for them.
+# This machine may have no cgroups of the newer kind where programs look for them. What others have
+# mounted meanwhile must not live on in a namespace of ours.
 contained() {
-	unshare -m sh -c 'umount -R /sys/fs/cgroup 2>/dev/null; mount -t cgroup2 none /sys/fs/cgroup && exec "$@"' - "$@"
+	# shellcheck disable=SC2016
+	unshare -m sh -c '
+		keep=$1; shift
+		awk -v keep="$keep" "\$5 != keep && (/ fuse/ || / erofs / || / overlay /) { print \$5 }" /proc/self/mountinfo |
+			sort -r | while read -r m; do [ "$m" = / ] || umount -l "$m" 2>/dev/null; done
+		umount -R /sys/fs/cgroup 2>/dev/null
+		mount -t cgroup2 none /sys/fs/cgroup && exec "$@"' - "$MNT" "$@"
 }
 up --writable tmpfs
 is "0

@@ -53,16 +53,17 @@ static bool stop_pending(void)
 	return false;
 }
 
-/* Leaves the terminal and whoever waits on our pipes. */
-static void detach(void)
+/* Leaves the terminal and whoever waits on our pipes. LOGS: stderr is a file. */
+static void detach(bool logs)
 {
 	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
 
 	(void)setsid();
 	if (chdir("/") < 0)
 		ck_log(CK_LOG_WARNING, "cannot leave the working directory: %s", strerror(errno));
-	ck_log_to_syslog();
-	for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO; fd++)
+	if (!logs)
+		ck_log_to_syslog();
+	for (int fd = STDIN_FILENO; null >= 0 && fd <= STDERR_FILENO - logs; fd++)
 		(void)dup2(null, fd);
 	if (null > STDERR_FILENO)
 		(void)close(null);
@@ -71,6 +72,7 @@ static void detach(void)
 /* Who is to hear that the mount is there. */
 struct herald {
 	int fd;		  /* -1: nobody waits */
+	int log;	  /* the file to log to from here on; -1: none */
 	const char *note; /* NULL: no news but that */
 	bool told;
 	bool erofs; /* it came so far as to have one */
@@ -85,12 +87,16 @@ static int report_ready(void *ctx, struct ck_err *err)
 	h->told = true;
 	if (h->note)
 		ck_log(CK_LOG_INFO, "note: %s", h->note);
+	if (h->log >= 0) {
+		(void)dup2(h->log, STDERR_FILENO);
+		ck_log_stamp();
+	}
 	if (fd < 0)
 		return 0;
 	h->fd = -1;
 	/* From here on the mount outlives the command that made it. */
 	(void)prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0);
-	detach();
+	detach(h->log >= 0);
 	bool told = write(fd, "", 1) == 1;
 	(void)close(fd);
 	return told ? 0 : ck_fail(err, -EINTR, "interrupted while mounting");
@@ -137,22 +143,20 @@ static bool wants_erofs(const struct ck_options *o)
 }
 
 static int serve_mode(const struct ck_options *o, const struct ck_mount_spec *spec, const char *dir,
-		      struct ck_stack *stack, int ready, struct ck_err *err)
+		      struct ck_stack *stack, struct herald *herald, struct ck_err *err)
 {
-	struct herald herald = { .fd = ready };
-
 	if (!wants_erofs(o))
-		return serve(*spec, o->view, dir, stack, &herald, err);
+		return serve(*spec, o->view, dir, stack, herald, err);
 	if (o->mode == CK_MODE_AUTO)
-		herald.note = "EROFS mode: the kernel answers for names and attributes";
-	int rc = serve(*spec, CK_VIEW_DEVICES, dir, stack, &herald, err);
+		herald->note = "EROFS mode: the kernel answers for names and attributes";
+	int rc = serve(*spec, CK_VIEW_DEVICES, dir, stack, herald, err);
 	/* What fails later is no question of the mode. */
-	if (rc == 0 || rc == -EINTR || rc == -EBUSY || herald.told || herald.erofs ||
+	if (rc == 0 || rc == -EINTR || rc == -EBUSY || herald->told || herald->erofs ||
 	    needs_erofs(o) || stop_pending())
 		return rc;
 	ck_log(CK_LOG_INFO, "note: FUSE mode, for EROFS mode failed: %s", err->msg);
-	herald.note = NULL;
-	return serve(*spec, o->view, dir, stack, &herald, err);
+	herald->note = NULL;
+	return serve(*spec, o->view, dir, stack, herald, err);
 }
 
 /* What is read ahead may hang where no reader does, and closing the layers would wait for it. */
@@ -168,13 +172,22 @@ static void *give_up(void *arg)
 	_exit(failed ? 1 : 0);
 }
 
+static int open_log(int *out, const char *path, struct ck_err *err)
+{
+	*out = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640);
+	return *out < 0 ? ck_fail(err, -errno, "cannot log to %s: %s", path, strerror(errno)) : 0;
+}
+
 static int mount_image(const struct ck_options *o, const char *dir, int ready, struct ck_err *err)
 {
 	CK_SESSION s = { 0 };
 	CK_AUTO(ck_stack_closep) struct ck_stack *stack = NULL;
 	CK_AUTO(ck_closep) int userns = -1;
+	CK_AUTO(ck_closep) int log = -1;
 	int rc = maps_ids(o) ? ck_idmap_open(&userns, &o->idmap, err) : 0;
 
+	if (rc == 0 && o->log)
+		rc = open_log(&log, o->log, err);
 	if (rc == 0)
 		rc = ck_secret_init(err);
 	if (rc == 0)
@@ -194,7 +207,8 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 				      .upper = o->writable,
 				      .userns = userns < 0 ? NULL : &userns,
 				      .timeout_ms = s.config.request_timeout_ms };
-	rc = serve_mode(o, &spec, dir, stack, ready, err);
+	struct herald herald = { .fd = ready, .log = log };
+	rc = serve_mode(o, &spec, dir, stack, &herald, err);
 	pthread_t last;
 	if (pthread_create(&last, NULL, give_up, rc < 0 ? err : NULL) == 0)
 		(void)pthread_detach(last);
@@ -294,9 +308,9 @@ const struct ck_command ck_cmd_mount = {
 	    "[--config FILE] [--key KEY]... [--cache-dir DIR] [--index DIR]\n"
 	    "                     [--view rootfs|layers] [--mode auto|erofs|fuse]\n"
 	    "                     [--writable DIR|tmpfs] [--uidmap RANGE]... [--gidmap RANGE]...\n"
-	    "                     [--foreground] [--platform OS/ARCH] IMAGE DIR",
+	    "                     [--log FILE] [--foreground] [--platform OS/ARCH] IMAGE DIR",
 	.summary = "mount the image at DIR",
-	.options = "ckCIvmwUGfp",
+	.options = "ckCIvmwUGgfp",
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,

@@ -116,7 +116,8 @@ static void print_status(const struct ck_status *s)
 	ck_output_name(s->mount_point, strlen(s->mount_point));
 	putchar('\n');
 	print_name("image", s->image);
-	print_name("mode", s->erofs ? "EROFS" : "FUSE");
+	printf("  %-12s%s%s\n", "mode", s->erofs ? "EROFS" : "FUSE",
+	       s->writable ? ", writable" : "");
 	if (s->state == CK_STATUS_SERVING)
 		print_report(&s->report);
 	else
@@ -131,6 +132,7 @@ static json_t *status_json(const struct ck_status *s, struct ck_err *err)
 	rc |= json_object_set_new(j, "mount_point", ck_json_text(s->mount_point));
 	rc |= json_object_set_new(j, "image", ck_json_text(s->image));
 	rc |= json_object_set_new(j, "mode", json_string(s->erofs ? "erofs" : "fuse"));
+	rc |= json_object_set_new(j, "writable", json_boolean(s->writable));
 	rc |= json_object_set_new(j, "user", json_integer(s->user));
 	rc |= json_object_set_new(j, "state", json_string(state_names[s->state]));
 	rc |= json_object_set_new(j, "problem",

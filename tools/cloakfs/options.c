@@ -37,6 +37,7 @@ static const struct known {
 	{ 'U', "uidmap", "RANGE",
 	  "IMAGE-ID:SHOWN-ID:COUNT, users to show in place of the image's; repeatable" },
 	{ 'G', "gidmap", "RANGE", "the same for groups; where it is not given, --uidmap counts" },
+	{ 'g', "log", "FILE", "append the mount's log to FILE; else it goes to syslog" },
 	{ 'f', "foreground", NULL, "stay; SIGTERM or SIGINT unmounts" },
 	{ 'Z', "lazy", NULL, "at once, though files are open; they stay readable until closed" },
 	{ 'j', "json", NULL, "print JSON" },
@@ -179,6 +180,9 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 		return add_range(o->idmap.uids, sizeof o->idmap.uids, value, err);
 	case 'G':
 		return add_range(o->idmap.gids, sizeof o->idmap.gids, value, err);
+	case 'g':
+		o->log = value;
+		return 0;
 	case 'w':
 		o->writable = value;
 		return 0;
