@@ -155,7 +155,9 @@ static int add_place(void *ctx, const struct line *l, struct ck_err *err)
 	p->v = more;
 	struct ck_place new = { .path = strdup(l->path), .source = strdup(l->source), .at = l->m };
 	p->v[p->n++] = new;
-	return new.path &&new.source ? 0 : ck_nomem(err, "listing mounts");
+	if (!new.path || !new.source)
+		return ck_nomem(err, "listing mounts");
+	return 0;
 }
 
 int ck_places_list(struct ck_places *out, struct ck_err *err)
