@@ -2,6 +2,7 @@
  * bench/readfs - reads a mounted tree in one of several ways, and says how fast it was.
  *
  *   readfs seq FILE [MAX-MIB]    from start to end, 1 MiB at a time -> MB/s
+ *   readfs warm FILE             the same, once it was read -> MB/s
  *   readfs random FILE N THREADS N reads of 4 KiB at random places -> reads/s, p50, p99 (us)
  *   readfs touch FILE            4 KiB once in every MiB, in random order -> p50, p99 (us)
  *   readfs all DIR THREADS       every regular file, whole -> seconds, files, MB/s
@@ -92,6 +93,15 @@ static void run_seq(const char *path, uint64_t max)
 	t = now_s() - t;
 	printf("mb_per_s=%.0f seconds=%.3f\n", (double)len / t / 1e6, t);
 	free(buf);
+}
+
+static void run_warm(const char *path)
+{
+	uint8_t *buf = malloc(PIECE);
+
+	(void)read_through(path, buf, UINT64_MAX);
+	free(buf);
+	run_seq(path, UINT64_MAX);
 }
 
 struct reader {
@@ -266,6 +276,8 @@ int main(int argc, char **argv)
 		threads = 1;
 	if (strcmp(what, "seq") == 0)
 		run_seq(argv[2], n ? (uint64_t)n << 20 : UINT64_MAX);
+	else if (strcmp(what, "warm") == 0)
+		run_warm(argv[2]);
 	else if (strcmp(what, "random") == 0 && n)
 		run_random(argv[2], n, threads);
 	else if (strcmp(what, "touch") == 0)
@@ -278,7 +290,7 @@ int main(int argc, char **argv)
 		run_hot(argv[2], n);
 	else {
 		fprintf(stderr,
-			"usage: readfs seq|random|touch|all|find|hot ...: see its source\n");
+			"usage: readfs seq|warm|random|touch|all|find|hot ...: see its source\n");
 		return 2;
 	}
 	return 0;
