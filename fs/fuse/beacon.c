@@ -14,7 +14,7 @@
 #include "base/file.h"
 
 /* EXIT_MS: from letting go of the mount to the process's end. */
-enum { BACKLOG = 64, EXIT_MS = 2000 };
+enum { BACKLOG = 64, EXIT_MS = 2000, LOOKS = 3 };
 
 static socklen_t set_name(struct sockaddr_un *a, const char *name)
 {
@@ -57,7 +57,7 @@ static int join(const char *name, uid_t owner, pid_t *pid)
 	return ck_take_fd(&fd);
 }
 
-int ck_beacon_find(unsigned dev_major, unsigned dev_minor, uid_t owner, pid_t *pid)
+static int look(unsigned dev_major, unsigned dev_minor, uid_t owner, pid_t *pid)
 {
 	CK_BUF table = { .max = (size_t)64 << 20 };
 	char prefix[64], *save;
@@ -75,6 +75,16 @@ int ck_beacon_find(unsigned dev_major, unsigned dev_minor, uid_t owner, pid_t *p
 		if (fd == -EAGAIN)
 			rc = fd;
 	}
+	return rc;
+}
+
+/* The table is read in pieces: sockets that others close meanwhile can hide one from a look. */
+int ck_beacon_find(unsigned dev_major, unsigned dev_minor, uid_t owner, pid_t *pid)
+{
+	int rc = -ENOENT;
+
+	for (int i = 0; rc == -ENOENT && i < LOOKS; i++)
+		rc = look(dev_major, dev_minor, owner, pid);
 	return rc;
 }
 
