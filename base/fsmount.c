@@ -43,6 +43,15 @@ int ck_fsmount_set(int fs, const char *key, const char *value, struct ck_err *er
 	return fsconfig(fs, cmd, key, value, 0) == 0 ? 0 : told(fs, errno, key, err);
 }
 
+/* What was said of a try that may fail is not to be told of a later one. */
+static void drop_messages(int fs)
+{
+	char line[256];
+
+	while (read(fs, line, sizeof line) > 0)
+		;
+}
+
 /* Where a descriptor is taken itself (overlayfs from 6.13 on), mount tables show its path. */
 int ck_fsmount_set_fd(int fs, const char *key, int fd, struct ck_err *err)
 {
@@ -50,6 +59,7 @@ int ck_fsmount_set_fd(int fs, const char *key, int fd, struct ck_err *err)
 
 	if (fsconfig(fs, FSCONFIG_SET_FD, key, NULL, fd) == 0)
 		return 0;
+	drop_messages(fs);
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
 	return ck_fsmount_set(fs, key, path, err);
 }
