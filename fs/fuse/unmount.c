@@ -28,9 +28,9 @@ static int refuse(const char *dir, int rc, struct ck_err *err)
 }
 
 /* After the uppermost its daemon takes the mounts below away; where it does not, we do. Not both
- * at once: another mount may lie under them. */
-static int detach_below(const char *path, const struct ck_mounted *m, unsigned patience_ms,
-			bool lazy)
+ * at once: another mount may lie under them. Nobody is in them but through the uppermost, of which
+ * another mount namespace may have a copy: so they go at once, and are not found busy. */
+static int detach_below(const char *path, const struct ck_mounted *m, unsigned patience_ms)
 {
 	const struct timespec pause = { .tv_nsec = LOOK_MS * 1000000 };
 	uint64_t end = ck_now_ms() + patience_ms;
@@ -40,7 +40,7 @@ static int detach_below(const char *path, const struct ck_mounted *m, unsigned p
 			nanosleep(&pause, NULL);
 			continue;
 		}
-		int rc = ck_mounted_detach(path, lazy);
+		int rc = ck_mounted_detach(path, true);
 		if (rc < 0)
 			return rc;
 	}
@@ -71,7 +71,7 @@ int ck_unmount(const char *dir, bool lazy, struct ck_err *err)
 		rc = ck_mounted_detach(path, true);
 	}
 	if (rc == 0 && m.n_covers)
-		rc = detach_below(path, &m, beacon >= 0 ? END_MS : BELOW_MS, lazy);
+		rc = detach_below(path, &m, beacon >= 0 ? END_MS : BELOW_MS);
 	if (rc < 0)
 		return refuse(path, rc, err);
 	if (!lazy && beacon >= 0 && ck_beacon_await_end(beacon, pid, END_MS) == -ETIMEDOUT)

@@ -123,6 +123,18 @@ wait_until 5 no_processes_here mount
 ok "cloakfs umount clears what a killed daemon leaves" "$CLOAKFS" umount "$MNT"
 is "" "$(types)" "nothing is left of both"
 
+# As a container has it that was started meanwhile.
+up "$WORK/odd.sealed" --mode erofs
+start "$WORK/namespace.log" unshare -m sh -c 'echo there; exec sleep 1000'
+copy=$!
+wait_until 10 test -s "$WORK/namespace.log"
+kill -9 "$(processes_here mount)"
+wait_until 5 no_processes_here mount
+ok "so it does where another mount namespace has a copy" "$CLOAKFS" umount "$MNT"
+is "" "$(types)" "and nothing is left here"
+kill "$copy"
+wait "$copy" 2>/dev/null
+
 chmod 644 "$WORK/key.pem"
 
 # ---- deep, and damaged ----------------------------------------------------------------------------
