@@ -4,12 +4,16 @@
  * TLS is verified against the system's roots, or against ca_file alone. An
  * address map sends a host name's connections elsewhere (a private link, a
  * simulator) while name and certificate checks stay those of the URL.
- * Redirects are never followed: a service that we present tokens to has none.
+ * Redirects are never followed: whoever presents tokens decides where they go.
+ * Connections are kept alive, and used again by whichever thread comes next.
+ * Proxies are those of the environment (http_proxy, https_proxy, no_proxy), unless a
+ * request refuses them.
  * Threads: one client may serve any number of threads at once.
  */
 #ifndef CK_HTTP_H
 #define CK_HTTP_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -28,6 +32,9 @@ struct ck_http_opts {
 	const char *ca_file;			 /* PEM roots, or NULL: the system's */
 	const struct ck_http_address *addresses; /* n_addresses of them */
 	size_t n_addresses;
+	const char *more_ca;		  /* NULL, or PEM text of roots beside those */
+	const char *cert_file, *key_file; /* NULL, or the client's own, PEM */
+	bool insecure;			  /* certificates are not verified */
 };
 
 /* Copies OPTS. *OUT is the caller's to close. Errors: -ENOMEM, -EINVAL. */
@@ -39,6 +46,17 @@ static inline void ck_http_closep(struct ck_http **h)
 {
 	ck_http_close(*h);
 }
+
+struct ck_http_res;
+
+/* Takes the body of an answer as it comes. */
+struct ck_http_sink {
+	/* Once before each body, when RES has status and headers; an error ends the request.
+	 * May be NULL. */
+	int (*begin)(void *ctx, const struct ck_http_res *res, struct ck_err *err);
+	int (*data)(void *ctx, const void *p, size_t nbytes, struct ck_err *err);
+	void *ctx;
+};
 
 struct ck_http_req {
 	const char *method; /* NULL: GET, or POST when there is a body */
@@ -52,6 +70,9 @@ struct ck_http_req {
 	unsigned deadline_ms; /* of all tries together; 0 means 30,000 */
 	unsigned tries;	      /* 0 means 5 */
 	size_t max_body;      /* of the answer; 0 means 1 MiB */
+	unsigned stall_ms;    /* a try in which no byte comes for so long is over; 0: never */
+	const struct ck_http_sink *sink; /* NULL, or takes the bodies of 200 and 206 answers */
+	const atomic_bool *cancel;	 /* NULL, or ends the request soon after it is true */
 };
 
 struct ck_http_res {
@@ -59,7 +80,13 @@ struct ck_http_res {
 	struct ck_buf body;  /* NUL-terminated */
 	char request_id[80]; /* x-ms-request-id, or "" */
 	char content_type[80];
+	struct ck_buf headers; /* private: see ck_http_res_header */
+	uint64_t wait_us;      /* from the request being sent to the first byte of its answer */
+	uint64_t body_us;      /* from there to its end */
 };
+
+/* The value of the first header NAME, without spaces around it; NULL: there is none. Borrowed. */
+const char *ck_http_res_header(const struct ck_http_res *res, const char *name);
 
 /*
  * Sends the request; tries again, with growing jittered pauses or the time that
@@ -68,7 +95,7 @@ struct ck_http_res {
  * Returns 0 when a whole HTTP answer came, whatever its status: the caller judges
  * it. *RES is the caller's to ck_http_res_free either way.
  * Errors: -ETIMEDOUT, -ECONNREFUSED (no connection), -EPROTO (TLS, a cut or
- * malformed answer), -EFBIG (answer above max_body), -ENOMEM.
+ * malformed answer), -EFBIG (answer above max_body), -ECANCELED, those of the sink, -ENOMEM.
  */
 CK_MUST_CHECK int ck_http_do(struct ck_http *h, const struct ck_http_req *req,
 			     struct ck_http_res *res, struct ck_err *err);
