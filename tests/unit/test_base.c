@@ -236,7 +236,7 @@ static ssize_t faulty_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, s
 
 static int read_all(struct faulty *f, uint64_t len, char *buf, struct ck_err *err)
 {
-	static const struct ck_reader_ops ops = { faulty_pread, NULL };
+	static const struct ck_reader_ops ops = { .pread = faulty_pread };
 	CK_AUTO(ck_reader_closep) struct ck_reader *r = NULL;
 	int rc = ck_reader_open(&r, &ops, f, len, err);
 
@@ -274,7 +274,7 @@ static void test_reader(void **state)
 	assert_works(ck_reader_pread(r, buf, 3, 0, &err), &err);
 	assert_int_equal(ck_reader_n_read(r), 5);
 	ck_reader_close(r);
-	static const struct ck_reader_ops none = { faulty_pread, NULL };
+	static const struct ck_reader_ops none = { .pread = faulty_pread };
 	assert_int_equal(ck_reader_open(&r, &none, NULL, (uint64_t)INT64_MAX + 1, &err), -EINVAL);
 }
 

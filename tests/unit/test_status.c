@@ -200,7 +200,7 @@ static void test_never_reads(void **state)
 	pthread_mutex_unlock(&gate);
 	while (n_hearing(fds, N_OF(fds)) < 4)
 		usleep(1000);
-	usleep(100000); /* time in which a fifth could come */
+	usleep(100000);					/* time in which a fifth could come */
 	assert_int_equal(n_hearing(fds, N_OF(fds)), 4); /* answers are held, no more */
 	for (size_t i = 0; i < N_OF(fds); i++)
 		assert_true(hears(fds[i], SOON_MS));
