@@ -312,14 +312,15 @@ static int fetch_run(struct ck_remote *r, uint64_t first, uint64_t n, struct ck_
 	return rc;
 }
 
-int ck_remote_prefetch(struct ck_remote *r, uint64_t off, uint64_t len, struct ck_err *err)
+int ck_remote_prefetch(struct ck_remote *r, uint64_t off, uint64_t len, bool urgent,
+		       struct ck_err *err)
 {
 	uint64_t at = off / B, n;
 	uint64_t end = off < r->size && len < r->size - off ? block_end(r, off + len) : r->n_blocks;
 	int rc = 0;
 
 	while (rc == 0 && at < end) {
-		if (!ck_net_idle(r->net, &r->user))
+		if (urgent ? atomic_load(&r->user.cancel) : !ck_net_idle(r->net, &r->user))
 			return ck_fail(err, -ECANCELED, "given up");
 		pthread_mutex_lock(&r->lock);
 		at = ck_remote_missing(r, at, end, ck_net_piece(r->net) / B, &n);

@@ -1,195 +1,11 @@
 /* Remote blobs against a registry that the test plays: what is asked for, how often, and what
  * readers get of it; runs under TSan. */
 #include <errno.h>
-#include <pthread.h>
 #include <sched.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/file.h"
-#include "fs/registry/remote.h"
 #include "tests/unit/lib/make.h"
-#include "tests/unit/lib/unit.h"
-
-enum { B = CK_CACHE_BLOCK, MAX_CALLS = 4096 };
-
-/* The part of a registry that a remote blob sees. */
-struct ck_registry {
-	pthread_mutex_t lock;
-	pthread_cond_t moved;
-	const uint8_t *data;
-	uint64_t size;
-	struct ck_registry_want calls[MAX_CALLS];
-	size_t n_calls, n_waiting;
-	bool gate;	  /* nothing comes until it is opened */
-	bool no_ranges;	  /* the whole blob comes, whatever is asked for */
-	bool lies;	  /* a byte in each block is wrong, unless asked afresh */
-	unsigned fails;	  /* so many fetches fail */
-	uint64_t cut;	  /* fetches fail after so many bytes; 0: they do not */
-	uint64_t hold_at; /* of a whole blob: waits there for the gate */
-};
-
-const char *ck_registry_host(const struct ck_registry *r)
-{
-	(void)r;
-	return "registry.test";
-}
-
-static int wait_for_gate(struct ck_registry *r, const struct ck_registry_want *w,
-			 struct ck_err *err)
-{
-	pthread_mutex_lock(&r->lock);
-	r->n_waiting++;
-	pthread_cond_broadcast(&r->moved);
-	while (r->gate && !atomic_load(w->cancel)) {
-		pthread_mutex_unlock(&r->lock); /* cancelling does not signal us */
-		sched_yield();
-		pthread_mutex_lock(&r->lock);
-	}
-	r->n_waiting--;
-	pthread_mutex_unlock(&r->lock);
-	return atomic_load(w->cancel) ? ck_fail(err, -ECANCELED, "given up") : 0;
-}
-
-int ck_registry_fetch(struct ck_registry *r, const struct ck_registry_want *w,
-		      const struct ck_registry_taker *taker, struct ck_registry_fetched *fetched,
-		      struct ck_err *err)
-{
-	uint64_t at = w->off, end = w->off + w->len;
-	uint8_t piece[10000];
-
-	/* So near that nothing is worth being fetched beside what is needed. */
-	*fetched = (struct ck_registry_fetched){ .wait_us = 10, .body_us = 1 + w->len / 100 };
-	pthread_mutex_lock(&r->lock);
-	assert_true(r->n_calls < MAX_CALLS);
-	r->calls[r->n_calls++] = *w;
-	bool fail = r->fails && r->fails--, lies = r->lies && !w->afresh;
-	if (r->no_ranges) {
-		at = 0;
-		end = r->size;
-		fetched->whole = true;
-	}
-	uint64_t hold_at = r->hold_at, cut = r->cut ? at + r->cut : UINT64_MAX;
-	pthread_mutex_unlock(&r->lock);
-	assert_true(w->len > 0 && w->off % B == 0 && w->off + w->len <= r->size);
-	int rc = hold_at ? 0 : wait_for_gate(r, w, err);
-	if (rc == 0 && fail)
-		rc = ck_fail(err, -ECONNREFUSED, "nobody there");
-	while (rc == 0 && at < end) {
-		if (at >= cut)
-			return ck_fail(err, -EPROTO, "it was cut");
-		if (hold_at && at >= hold_at) {
-			rc = wait_for_gate(r, w, err);
-			hold_at = 0;
-			continue;
-		}
-		size_t n = end - at < sizeof piece ? (size_t)(end - at) : sizeof piece;
-		memcpy(piece, r->data + at, n);
-		for (size_t i = 0; lies && i < n; i++)
-			if ((at + i) % B == 7)
-				piece[i] ^= 1;
-		fetched->nbytes += n;
-		rc = taker->data(taker->ctx, at, piece, n, err);
-		at += n;
-	}
-	return rc;
-}
-
-struct stand {
-	struct ck_registry registry;
-	struct ck_buf data;
-	struct ck_net *net;
-	struct ck_blobcache *cache;
-	struct ck_reader *reader;
-	struct ck_remote *remote;
-};
-
-static void stand_up(struct stand *s, size_t nbytes, uint64_t timeout_ms, bool cached)
-{
-	struct ck_err err = { 0 };
-	const uint8_t digest[CK_SHA256_LEN] = { 1 };
-
-	memset(s, 0, sizeof *s);
-	mk_bytes(&s->data, 1, nbytes);
-	s->registry.data = s->data.data;
-	s->registry.size = nbytes;
-	pthread_mutex_init(&s->registry.lock, NULL);
-	pthread_cond_init(&s->registry.moved, NULL);
-	if (cached)
-		assert_works(ck_blobcache_open(&s->cache, NULL, 0, &err), &err);
-	assert_works(ck_net_open(&s->net, timeout_ms, &err), &err);
-	assert_works(ck_remote_open(&s->reader, &s->remote, s->net, &s->registry, s->cache, digest,
-				    nbytes, &err),
-		     &err);
-}
-
-static void stand_down(struct stand *s)
-{
-	ck_reader_close(s->reader);
-	ck_net_close(s->net);
-	ck_blobcache_close(s->cache);
-	pthread_cond_destroy(&s->registry.moved);
-	pthread_mutex_destroy(&s->registry.lock);
-	ck_buf_free(&s->data);
-}
-
-static void gate(struct stand *s, bool closed)
-{
-	pthread_mutex_lock(&s->registry.lock);
-	s->registry.gate = closed;
-	pthread_mutex_unlock(&s->registry.lock);
-}
-
-static size_t n_calls(struct stand *s)
-{
-	pthread_mutex_lock(&s->registry.lock);
-	size_t n = s->registry.n_calls;
-	pthread_mutex_unlock(&s->registry.lock);
-	return n;
-}
-
-static void await_waiting(struct stand *s, size_t n)
-{
-	pthread_mutex_lock(&s->registry.lock);
-	while (s->registry.n_waiting < n)
-		pthread_cond_wait(&s->registry.moved, &s->registry.lock);
-	pthread_mutex_unlock(&s->registry.lock);
-}
-
-static int read_at(struct stand *s, uint64_t off, size_t nbytes, struct ck_err *err)
-{
-	uint8_t *buf = malloc(nbytes ? nbytes : 1);
-
-	assert_non_null(buf);
-	int rc = ck_reader_pread(s->reader, buf, nbytes, off, err);
-	if (rc == 0)
-		assert_memory_equal(buf, s->data.data + off, nbytes);
-	free(buf);
-	return rc;
-}
-
-static void read_ok(struct stand *s, uint64_t off, size_t nbytes)
-{
-	struct ck_err err = { 0 };
-
-	assert_works(read_at(s, off, nbytes, &err), &err);
-}
-
-/* How often each block was asked for, at most. */
-static unsigned most_asked(struct stand *s)
-{
-	unsigned most = 0;
-
-	for (uint64_t b = 0; b * B < s->registry.size; b++) {
-		unsigned n = 0;
-		for (size_t i = 0; i < s->registry.n_calls; i++) {
-			const struct ck_registry_want *w = &s->registry.calls[i];
-			n += w->off <= b * B && b * B < w->off + w->len;
-		}
-		most = n > most ? n : most;
-	}
-	return most;
-}
+#include "tests/unit/lib/played.h"
 
 /* Any range, with and without a cache: just the blocks that hold it, and not twice. */
 static void test_ranges(void **state)
@@ -545,7 +361,7 @@ static void *prefetch_all(void *arg)
 {
 	struct job *j = arg;
 
-	j->rc = ck_remote_prefetch(j->s->remote, 0, UINT64_MAX, &j->err);
+	j->rc = ck_remote_prefetch(j->s->remote, 0, UINT64_MAX, false, &j->err);
 	return NULL;
 }
 
@@ -559,9 +375,9 @@ static void test_prefetch(void **state)
 	(void)state;
 	stand_up(&s, 64 * B + 3, 0, true);
 	read_ok(&s, 20 * B, B);
-	assert_works(ck_remote_prefetch(s.remote, 10 * B + 1, 20 * B, &err), &err);
+	assert_works(ck_remote_prefetch(s.remote, 10 * B + 1, 20 * B, false, &err), &err);
 	assert_int_equal(ck_remote_kept(s.remote), 21 * B);
-	assert_works(ck_remote_prefetch(s.remote, 0, UINT64_MAX, &err), &err);
+	assert_works(ck_remote_prefetch(s.remote, 0, UINT64_MAX, true, &err), &err);
 	assert_int_equal(ck_remote_kept(s.remote), 64 * B + 3);
 	assert_int_equal(most_asked(&s), 1);
 	stand_down(&s);
