@@ -155,10 +155,7 @@ static void end_fetch(struct fetch *f, int rc, const struct ck_err *err)
 	pthread_mutex_lock(&r->lock);
 	if (f->whole)
 		end_whole(r, rc, err);
-	if (rc == -EALREADY && will_pass(r, f->w->first + f->w->n_done))
-		f->w->attached = true;
-	else
-		end_window(r, f->w, rc == -EALREADY ? -EAGAIN : rc, err);
+	end_window(r, f->w, rc == -EALREADY ? -EAGAIN : rc, err); /* who waits comes again */
 	r->n_running--;
 	pthread_cond_broadcast(&r->news);
 	pthread_mutex_unlock(&r->lock); /* the last that is done with the blob */

@@ -75,7 +75,7 @@ static int await(const struct reader *me, struct ck_window *w, const struct part
 	if (w->n_done > p->idx - w->first)
 		return 0;
 	/* Who came late to a fetch that failed has time for one of his own. */
-	if (w->code == -EAGAIN || w->stale || (w->ticket <= me->ticket && w->code != -ECANCELED))
+	if (w->stale || (w->ticket <= me->ticket && w->code != -ECANCELED))
 		return -EAGAIN;
 	if (err)
 		*err = w->err;

@@ -39,6 +39,9 @@ int ck_registry_fetch(struct ck_registry *r, const struct ck_registry_want *w,
 	pthread_mutex_lock(&r->lock);
 	assert_true(r->n_calls < PLAYED_CALLS);
 	r->calls[r->n_calls++] = *w;
+	pthread_cond_broadcast(&r->moved);
+	while (r->n_calls < r->together)
+		pthread_cond_wait(&r->moved, &r->lock);
 	bool fail = r->fails && r->fails--, lies = r->lies && !w->afresh;
 	if (r->no_ranges) {
 		at = 0;
@@ -66,7 +69,7 @@ int ck_registry_fetch(struct ck_registry *r, const struct ck_registry_want *w,
 				piece[i] ^= 1;
 		fetched->nbytes += n;
 		rc = taker->data(taker->ctx, at, piece, n, err);
-		at += n;
+		at += r->skips ? n + B : n;
 	}
 	return rc;
 }

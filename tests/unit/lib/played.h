@@ -22,7 +22,9 @@ struct ck_registry {
 	size_t n_calls, n_waiting;
 	bool gate;	  /* nothing comes until it is opened */
 	bool no_ranges;	  /* the whole blob comes, whatever is asked for */
+	bool skips;	  /* a piece is left out */
 	bool lies;	  /* a byte in each block is wrong, unless asked afresh */
+	size_t together;  /* so many calls come before any of them is answered */
 	unsigned fails;	  /* so many fetches fail */
 	uint64_t cut;	  /* fetches fail after so many bytes; 0: they do not */
 	uint64_t hold_at; /* of a whole blob: waits there for the gate */
