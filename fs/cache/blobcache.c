@@ -152,8 +152,12 @@ static int make_file(struct ck_cached_blob *b, bool replace)
 	rc = ck_blobfile_format(&b->file, t.fd);
 	if (rc == 0)
 		rc = ck_place_commit(p, &t, &b->name, replace, true);
-	if (rc == 0)
+	if (rc == 0) {
+		/* Its header, and the map's first words. */
+		atomic_fetch_add(&b->cache->total, 2 * CK_CACHE_DISK_UNIT);
+		atomic_fetch_add(&b->cache->since, 2 * CK_CACHE_DISK_UNIT);
 		rc = ck_take_fd(&t.fd);
+	}
 	ck_place_temp_drop(&t);
 	return rc;
 }

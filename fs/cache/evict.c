@@ -8,7 +8,6 @@
 enum {
 	HALF = 1 << 16,
 	WORDS = 512,
-	DISK_UNIT = 4096, /* what a block's end is rounded up to on most disks */
 	SLACK = 64 << 10, /* of a file, for its map and the filesystem's own */
 };
 
@@ -66,7 +65,8 @@ int ck_evict_blob(struct ck_blobcache *c, const struct ck_place_entry *e, struct
 
 static uint64_t block_disk(const struct ck_blobfile *f, uint64_t idx)
 {
-	return (ck_blobfile_len(f, idx) + DISK_UNIT - 1) / DISK_UNIT * DISK_UNIT;
+	return (ck_blobfile_len(f, idx) + CK_CACHE_DISK_UNIT - 1) / CK_CACHE_DISK_UNIT *
+	       CK_CACHE_DISK_UNIT;
 }
 
 static void count(struct order *o, uint32_t k, uint64_t nbytes)
@@ -178,6 +178,21 @@ static uint64_t drop_old(struct order *o, const struct ck_blobfile *f, int fd)
 	return rc < 0 ? f->n_blocks : stay;
 }
 
+/* What processes left that were killed over it must not cost what is of use. */
+static bool sweep(struct ck_blobcache *c, const struct ck_place_entry *e)
+{
+	struct ck_blobfile f;
+	uint64_t nbytes;
+	CK_AUTO(ck_closep) int fd = -1;
+
+	if (!ck_evict_is_blob(e) || ck_evict_blob(c, e, &f, &fd) < 0)
+		return false;
+	uint64_t there = ck_blobfile_there(&f, fd, &nbytes);
+	if (e->disk <= there * CK_CACHE_BLOCK + f.n_blocks * 8 + SLACK)
+		return false;
+	return ck_blobfile_sweep(&f, fd) == 0;
+}
+
 static void evict_from(struct ck_blobcache *c, struct order *o, const struct ck_place_entry *e)
 {
 	struct ck_blobfile f;
@@ -194,11 +209,8 @@ static void evict_from(struct ck_blobcache *c, struct order *o, const struct ck_
 		ck_place_remove(&c->place, &e->name);
 	if (rc < 0)
 		return;
-	uint64_t stay = drop_old(o, &f, fd);
-	if (stay == 0)
+	if (drop_old(o, &f, fd) == 0)
 		(void)ck_place_remove_unused(&c->place, &e->name, fd);
-	else if (disk_of(fd) > stay * CK_CACHE_BLOCK + f.n_blocks * 8 + SLACK)
-		(void)ck_blobfile_sweep(&f, fd);
 }
 
 /* Where parts cannot be given back: whole files, by their newest block. */
@@ -271,25 +283,40 @@ static int list_anew(struct ck_blobcache *c, struct ck_place_list *l)
 	return ck_place_list(&c->place, l);
 }
 
+/* Blocks, the oldest first, as far as holes can be punched. */
+static int evict_blocks(struct ck_blobcache *c, struct order *o, struct ck_place_list *list,
+			uint64_t goal)
+{
+	bool swept = false;
+	int rc = 0;
+
+	for (size_t i = 0; i < list->n; i++)
+		swept |= sweep(c, &list->v[i]);
+	if (swept)
+		rc = list_anew(c, list);
+	if (rc < 0 || list->disk <= goal)
+		return rc;
+	find_cutoff(c, o, list, list->disk - goal);
+	for (size_t i = 0; i < list->n && !o->no_punch; i++)
+		evict_from(c, o, &list->v[i]);
+	c->no_punch = o->no_punch;
+	/* Where only larger holes than ours can be, they gave nothing back. */
+	o->no_punch |= o->freed < o->dropped / 4;
+	return list_anew(c, list);
+}
+
 int ck_evict(struct ck_blobcache *c, struct ck_place_list *list, uint64_t goal)
 {
-	struct order o = { .now = ck_cache_now() };
+	struct order o = { .now = ck_cache_now(), .no_punch = c->no_punch };
 	CK_AUTO(ck_freep) void *bytes = calloc(HALF, sizeof *o.bytes);
 	int rc = list_anew(c, list);
 
 	if (!bytes)
 		return -ENOMEM;
 	o.bytes = bytes;
-	if (rc == 0 && list->disk > goal && !c->no_punch) {
-		find_cutoff(c, &o, list, list->disk - goal);
-		for (size_t i = 0; i < list->n && !o.no_punch; i++)
-			evict_from(c, &o, &list->v[i]);
-		rc = list_anew(c, list);
-		/* Or holes can be punched, but larger ones only. */
-		if (o.no_punch || o.freed < o.dropped / 4)
-			c->no_punch = true;
-	}
-	if (rc == 0 && list->disk > goal && c->no_punch) {
+	if (rc == 0 && list->disk > goal && !o.no_punch)
+		rc = evict_blocks(c, &o, list, goal);
+	if (rc == 0 && list->disk > goal && o.no_punch) {
 		rc = evict_files(c, &o, list, list->disk - goal);
 		if (rc == 0)
 			rc = list_anew(c, list);

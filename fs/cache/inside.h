@@ -9,6 +9,8 @@
 #include "fs/cache/blobfile.h"
 #include "fs/cache/place.h"
 
+enum { CK_CACHE_DISK_UNIT = 4096 }; /* what files are rounded up to on most disks */
+
 struct ck_blobcache {
 	struct ck_place place;
 	uint64_t limit, step;	  /* bytes; what is written between two looks at the total */

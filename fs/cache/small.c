@@ -7,7 +7,7 @@
 #include "base/file.h"
 #include "fs/cache/inside.h"
 
-enum { FRESH_S = 60, DISK_UNIT = 4096 };
+enum { FRESH_S = 60 };
 
 static int small_name(struct ck_place_name *name, const char *kind,
 		      const uint8_t digest[CK_SHA256_LEN], struct ck_err *err)
@@ -86,7 +86,8 @@ int ck_blobcache_save(struct ck_blobcache *c, const char *kind, const uint8_t di
 
 	if (rc < 0)
 		return rc;
-	if (!ck_cache_room(c, (nbytes + DISK_UNIT - 1) / DISK_UNIT * DISK_UNIT))
+	if (!ck_cache_room(c, (nbytes + CK_CACHE_DISK_UNIT - 1) / CK_CACHE_DISK_UNIT *
+				  CK_CACHE_DISK_UNIT))
 		return ck_fail(err, -ENOSPC, "there is no room for %zu bytes in the cache", nbytes);
 	rc = ck_place_temp(&c->place, kind, &t);
 	if (rc == 0)
