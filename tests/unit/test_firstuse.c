@@ -81,7 +81,7 @@ static void test_bounds(void **state)
 		assert_works(ck_firstuse_add(f, 10000 + i * 100, 1, &err), &err);
 	assert_fails(ck_firstuse_add(f, 50, 1, &err), -EFBIG, &err, "more than 40 ranges");
 	assert_false(ck_firstuse_has(f, 50, 1));
-	assert_works(ck_firstuse_add(f, 13901, 5, &err), &err); /* the last one may grow */
+	assert_works(ck_firstuse_add(f, 13901, 5, &err), &err);	 /* the last one may grow */
 	assert_works(ck_firstuse_add(f, 13896, 20, &err), &err); /* to either side */
 	assert_int_equal((ck_firstuse_ranges(f, &n), n), 40);
 	ck_firstuse_close(f);
@@ -102,7 +102,8 @@ static void test_model(void **state)
 		size_t n;
 		assert_works(ck_firstuse_open(&f, len, gap, 5000, &err), &err);
 		for (int i = 0; i < 60; i++) {
-			uint64_t off = mk_random(&seed) % len, most = mk_random(&seed) % 2 ? 9 : 300;
+			uint64_t off = mk_random(&seed) % len,
+				 most = mk_random(&seed) % 2 ? 9 : 300;
 			uint64_t nb = mk_random(&seed) % most;
 			nb = nb < len - off ? nb : len - off;
 			assert_works(ck_firstuse_add(f, off, nb, &err), &err);
