@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/text.h"
+#include "tar/blobranges.h"
 #include "tar/embedded.h"
 #include "tar/inflate/decoder.h"
 #include "tar/pass.h"
@@ -429,6 +430,19 @@ bool ck_layer_sealed(const struct ck_layer *l)
 enum ck_layer_proof ck_layer_proof(const struct ck_layer *l)
 {
 	return l->proof;
+}
+
+int ck_layer_prefetch(const struct ck_layer *l, bool all, struct ck_range **out, size_t *n,
+		      struct ck_err *err)
+{
+	const struct ck_blobranges_spec spec = { .units = &l->what.units,
+						 .blob_len = ck_reader_len(l->blob),
+						 .sealed = ck_layer_sealed(l),
+						 .tar = l->what.index.prefetch,
+						 .n_tar = l->what.index.n_prefetch,
+						 .all = all };
+
+	return ck_blobranges(out, n, &spec, err);
 }
 
 uint64_t ck_layer_fetched(const struct ck_layer *l)
