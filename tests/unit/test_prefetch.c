@@ -341,7 +341,7 @@ static void check_reads(struct ck_layer *l, const struct ck_buf *tar)
 static uint64_t check_blob(const char *name, const struct ck_layer_spec *spec,
 			   const struct ck_buf *blob, const struct ck_buf *tar, struct ck_buf *kept)
 {
-	static const struct ck_reader_ops ops = { gate_pread, NULL };
+	static const struct ck_reader_ops ops = { .pread = gate_pread };
 	const struct ck_index_store store = { load, NULL, kept, NULL };
 	struct gate g = { .blob = blob, .have = calloc(blob->len, 1) };
 	struct ck_unitcache *cache = NULL;
