@@ -1,4 +1,4 @@
-#include "fs/prefetch.h"
+#include "fs/background.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -14,8 +14,8 @@
  * is tried again, doubled each time. */
 enum { N_THREADS = 4, PAUSE_MS = 2000, PAUSE_MOST_MS = 60000 };
 
-struct ck_prefetch {
-	struct ck_prefetch_item *items; /* owned */
+struct ck_background {
+	struct ck_background_item *items; /* owned */
 	size_t n, n_urgent;
 	struct ck_prefetch_progress *progress;
 	pthread_mutex_t lock; /* over what follows */
@@ -28,7 +28,7 @@ struct ck_prefetch {
 };
 
 /* Waits for MS, or until the end. With the lock. */
-static void rest(struct ck_prefetch *p, uint64_t ms)
+static void rest(struct ck_background *p, uint64_t ms)
 {
 	uint64_t until = ck_now_ms() + ms;
 	struct timespec t = { (time_t)(until / 1000), (long)(until % 1000) * 1000000 };
@@ -37,7 +37,7 @@ static void rest(struct ck_prefetch *p, uint64_t ms)
 		;
 }
 
-static void tell(struct ck_prefetch *p, int rc, const struct ck_err *err)
+static void tell(struct ck_background *p, int rc, const struct ck_err *err)
 {
 	if (rc < 0 && !p->failing)
 		ck_log(CK_LOG_WARNING, "prefetching waits: %s", err->msg);
@@ -47,9 +47,9 @@ static void tell(struct ck_prefetch *p, int rc, const struct ck_err *err)
 }
 
 /* Until it is there, or the end has come. With the lock. */
-static void fetch(struct ck_prefetch *p, size_t idx)
+static void fetch(struct ck_background *p, size_t idx)
 {
-	const struct ck_prefetch_item *i = &p->items[idx];
+	const struct ck_background_item *i = &p->items[idx];
 	uint64_t pause = PAUSE_MS;
 
 	while (!p->end) {
@@ -73,7 +73,7 @@ static void fetch(struct ck_prefetch *p, size_t idx)
 
 static void *work(void *arg)
 {
-	struct ck_prefetch *p = arg;
+	struct ck_background *p = arg;
 
 	pthread_mutex_lock(&p->lock);
 	bool first = pthread_equal(pthread_self(), p->threads[0]);
@@ -83,7 +83,7 @@ static void *work(void *arg)
 	return NULL;
 }
 
-static int start_threads(struct ck_prefetch *p, size_t n)
+static int start_threads(struct ck_background *p, size_t n)
 {
 	sigset_t all, old;
 	int rc = 0;
@@ -100,11 +100,12 @@ static int start_threads(struct ck_prefetch *p, size_t n)
 	return p->n_threads ? 0 : rc;
 }
 
-int ck_prefetch_start(struct ck_prefetch **out, const struct ck_prefetch_item *items, size_t n,
-		      size_t n_urgent, struct ck_prefetch_progress *progress, struct ck_err *err)
+int ck_background_start(struct ck_background **out, const struct ck_background_item *items,
+			size_t n, size_t n_urgent, struct ck_prefetch_progress *progress,
+			struct ck_err *err)
 {
 	pthread_condattr_t attr;
-	struct ck_prefetch *p = calloc(1, sizeof *p);
+	struct ck_background *p = calloc(1, sizeof *p);
 	uint64_t total = 0;
 
 	if (!p || !(p->items = reallocarray(NULL, n + 1, sizeof *items))) {
@@ -127,14 +128,14 @@ int ck_prefetch_start(struct ck_prefetch **out, const struct ck_prefetch_item *i
 	pthread_condattr_destroy(&attr);
 	int rc = start_threads(p, n_urgent > 1 ? N_THREADS : 1);
 	if (rc) {
-		ck_prefetch_stop(p);
+		ck_background_stop(p);
 		return ck_fail(err, -rc, "cannot start a thread: %s", strerror(rc));
 	}
 	*out = p;
 	return 0;
 }
 
-void ck_prefetch_stop(struct ck_prefetch *p)
+void ck_background_stop(struct ck_background *p)
 {
 	if (!p)
 		return;
