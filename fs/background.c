@@ -16,7 +16,7 @@ enum { N_THREADS = 4, PAUSE_MS = 2000, PAUSE_MOST_MS = 60000 };
 
 struct ck_background {
 	struct ck_background_item *items; /* owned */
-	size_t n, n_urgent;
+	size_t n, n_urgent, counted;	  /* from there on, for the progress */
 	struct ck_prefetch_progress *progress;
 	pthread_mutex_t lock; /* over what follows */
 	pthread_cond_t ending;
@@ -63,7 +63,8 @@ static void fetch(struct ck_background *p, size_t idx)
 			return;
 		tell(p, rc, &err);
 		if (rc == 0) {
-			atomic_fetch_add(&p->progress->done, i->len);
+			if (idx >= p->counted)
+				atomic_fetch_add(&p->progress->done, i->len);
 			return;
 		}
 		rest(p, pause);
@@ -112,9 +113,10 @@ int ck_background_start(struct ck_background **out, const struct ck_background_i
 		free(p);
 		return ck_nomem(err, "prefetching");
 	}
+	p->counted = n_urgent < n ? n_urgent : 0;
 	for (size_t i = 0; i < n; i++) {
 		p->items[i] = items[i];
-		total += items[i].len;
+		total += i >= p->counted ? items[i].len : 0;
 	}
 	p->n = n;
 	p->n_urgent = n_urgent;

@@ -22,14 +22,14 @@ struct ck_background_item {
 	uint64_t off, len; /* bytes */
 };
 
-/* Bytes of all items; what was there already counts as done. */
+/* Bytes of the items that are not urgent, else of all; what was there already counts as done. */
 struct ck_prefetch_progress {
 	atomic_uint_fast64_t done, total;
 };
 
 /*
  * What to fetch of the layers of STACK, which come from REMOTES (one for each; NULL: not from a
- * registry): what their indexes say first, a range of each in turn; with ALL all the rest behind
+ * registry): what their indexes say first, a range of each in turn; with ALL all of them behind
  * it, in pieces. *OUT, N of them, is the caller's to free. Errors: -ENOMEM.
  */
 CK_MUST_CHECK int ck_background_plan(struct ck_background_item **out, size_t *n, size_t *n_urgent,

@@ -50,24 +50,13 @@ static int add_urgent(struct plan *p, const struct list *lists, size_t n,
 	return rc;
 }
 
-static int add_rest(struct plan *p, struct ck_layer *layer, size_t n_urgent,
-		    struct ck_remote *remote, struct ck_err *err)
+/* All of a blob; what is there by then costs nothing. */
+static int add_all(struct plan *p, struct ck_remote *remote, uint64_t size, struct ck_err *err)
 {
-	struct list all;
-	int rc = ck_layer_prefetch(layer, true, &all.ranges, &all.n, err);
+	int rc = 0;
 
-	if (rc < 0)
-		return rc;
-	for (size_t i = n_urgent; rc == 0 && i < all.n; i++) {
-		struct ck_range r = all.ranges[i];
-		while (rc == 0 && r.len) {
-			uint64_t len = r.len < PIECE ? r.len : PIECE;
-			rc = add(p, remote, r.off, len, err);
-			r.off += len;
-			r.len -= len;
-		}
-	}
-	free(all.ranges);
+	for (uint64_t off = 0; rc == 0 && off < size; off += PIECE)
+		rc = add(p, remote, off, size - off < PIECE ? size - off : PIECE, err);
 	return rc;
 }
 
@@ -89,7 +78,7 @@ int ck_background_plan(struct ck_background_item **out, size_t *n, size_t *n_urg
 	*n_urgent = p.n;
 	for (size_t i = 0; rc == 0 && all && i < n_layers; i++)
 		if (remotes[i] && stack->layers[i])
-			rc = add_rest(&p, stack->layers[i], lists[i].n, remotes[i], err);
+			rc = add_all(&p, remotes[i], stack->image->layers[i].size, err);
 	for (size_t i = 0; lists && i < n_layers; i++)
 		free(lists[i].ranges);
 	free(lists);
