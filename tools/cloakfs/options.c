@@ -7,6 +7,9 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "base/size.h"
+#include "tools/cloakfs/config.h"
+
 /* LETTER stands for the option in a command's list; only 'h' and 'l' are also short
  * options. */
 static const struct known {
@@ -27,7 +30,10 @@ static const struct known {
 	{ 'y', "layers", "LIST", "only these, as 0,2,-1; the lowest is 0, the uppermost -1" },
 	{ 'O', "out", "DIR", "put the artifact into this layout, not the image's own" },
 	{ 'I', "index", "DIR", "look for the image's index artifact in this layout, too" },
-	{ 'C', "cache-dir", "DIR", "where sealed indexes of layers are kept; none: nowhere" },
+	{ 'C', "cache-dir", "DIR", "where what is fetched and found out is kept; none: nowhere" },
+	{ 'S', "cache-size", "SIZE",
+	  "how much, in bytes or with K, M, G, T; a tenth of the disk, 10G at most" },
+	{ 'a', "all", NULL, "everything that is not in use" },
 	{ 'p', "platform", "OS/ARCH", "pick this platform, not the host's" },
 	{ 'v', "view", "VIEW", "rootfs (the default): the merged tree; layers: each of them" },
 	{ 'm', "mode", "MODE",
@@ -139,6 +145,18 @@ static int parse_level(int *out, const char *text, struct ck_err *err)
 	return 0;
 }
 
+static int parse_cache_size(uint64_t *out, const char *text, struct ck_err *err)
+{
+	if (ck_size_parse(out, text, err) < 0) {
+		ck_wrap(err, "--cache-size");
+		return CK_USAGE;
+	}
+	if (*out < CK_CACHE_MIN)
+		return ck_fail(err, CK_USAGE, "--cache-size is at least %s, not \"%s\"",
+			       CK_CACHE_MIN_TEXT, text);
+	return 0;
+}
+
 static int add_key(const char **keys, size_t *n, const char *option, const char *key,
 		   struct ck_err *err)
 {
@@ -200,6 +218,8 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	case 'C':
 		o->cache_dir = value;
 		return 0;
+	case 'S':
+		return parse_cache_size(&o->cache_size, value, err);
 	case 'v':
 		return parse_view(&o->view, value, err);
 	case 'n':
@@ -223,6 +243,7 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	o->long_form |= letter == 'l';
 	o->exec |= letter == 'x';
 	o->lazy |= letter == 'Z';
+	o->all |= letter == 'a';
 	o->help |= letter == 'h';
 	return 0;
 }
