@@ -127,7 +127,7 @@ uint64_t ck_http_res_retry_ms(const struct ck_http_res *res)
 	if (!v)
 		return 0;
 	unsigned long s = strtoul(v, &end, 10);
-	if (end == v || *end) {
+	if (*v < '0' || *v > '9' || *end) {
 		time_t at = curl_getdate(v, NULL), now = time(NULL);
 		s = at > now ? (unsigned long)(at - now) : 0;
 	}
