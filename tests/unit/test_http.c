@@ -103,7 +103,7 @@ static void answer(void *ctx, const struct stub_req *q, struct stub_conn *c)
 	} else if (strcmp(t, "/drip") == 0) {
 		stub_sendf(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n");
 		for (int i = 0; i < 10; i++) {
-			(void)poll(NULL, 0, 60);
+			(void)poll(NULL, 0, 100);
 			stub_sendf(c, "%d", i);
 		}
 	} else if (strcmp(t, "/slow") == 0) {
@@ -473,8 +473,9 @@ static void lifted_limits(void **state)
 
 	assert_fails(sink_get(*state, "/drip", &t, req, &res, &err), -ETIMEDOUT, &err,
 		     "not whole in time");
-	assert_in_range(ck_now_ms() - start, 500, 590);
+	assert_in_range(ck_now_ms() - start, 500, 5000);
 	t = (struct taken){ .begin_rc = 1 };
+	req.timeout_ms = 900; /* the server is busy with the other for half a second */
 	assert_works(sink_get(*state, "/drip", &t, req, &res, &err), &err);
 	assert_string_equal(t.text, "0123456789");
 	t = (struct taken){ .begin_rc = 1 };
