@@ -7,7 +7,7 @@
 # shellcheck source=tests/e2e/lib/registry.sh
 . "$LIB/registry.sh"
 
-own_names registry.test blobs.test
+own_etc registry.test blobs.test
 pki_make registry.test blobs.test
 image_small "$WORK/image" gzip zstd raw
 BLOB=$(layout_blob "$WORK/image" 2)
@@ -155,6 +155,7 @@ answers "200 and only the range" bare 200 "" 1000 "$WORK/right"
 answers "a short body" less=100 206 "bytes 1000-1999/$SIZE" 900 "$WORK/less"
 answers "a long body" more=10 206 "bytes 1000-1999/$SIZE" 1010 "$WORK/more"
 answers "a bit" flip=1500 206 "bytes 1000-1999/$SIZE" 1000 "$WORK/flipped"
+answers "a bit of the body" flip=b:500 206 "bytes 1000-1999/$SIZE" 1000 "$WORK/flipped"
 answers "a bit elsewhere" flip=2000 206 "bytes 1000-1999/$SIZE" 1000 "$WORK/right"
 answers "chunked" chunked 206 "bytes 1000-1999/$SIZE" "" "$WORK/right"
 answers "interim answers and odd headers" interim 206 "bytes 1000-1999/$SIZE" 1000 "$WORK/right"
@@ -224,7 +225,7 @@ at_least "and 100 for the second on its connection" 0.1 "$(sed -n 2p "$WORK/time
 fr r set delay=0 rate=1000000
 at_least "a megabyte at a megabyte a second" 0.98 "$(took_one 0-999999)"
 seq 4 | xargs -P 4 -I{} curl -sS -o /dev/null -w '%{time_total}\n' -r 0-249999 "$U/blobs/$D" | sort -n >"$WORK/times"
-at_least "of all connections together" 0.98 "$(tail -n 1 "$WORK/times")"
+at_least "of all connections together" 0.9 "$(tail -n 1 "$WORK/times")"
 fr r set rate=0 delay=50 slow-start=1
 at_least "with a slow start 200 kB take three round trips more than the first two" 0.25 "$(took_one 0-199999)"
 at_least "and 14 kB none" 0.1 "$(took_one 0-13999)"

@@ -106,15 +106,16 @@ static bool emit(struct fr_exchange *x, const void *p, size_t nbytes, bool body)
 
 /* ---- what goes wrong with bytes ---- */
 
-static void spoil(const struct fr_exchange *x, const struct fr_answer *a, uint64_t off, uint8_t *p,
-		  size_t nbytes)
+static void spoil(const struct fr_exchange *x, const struct fr_answer *a, const struct shown *s,
+		  uint64_t off, uint8_t *p, size_t nbytes)
 {
 	for (size_t i = 0; x->f.swap && a->other.len && i < nbytes; i++)
 		(void)fr_bytes_read(&a->other, (off + i) % a->other.len, p + i, 1);
 	for (size_t i = 0; x->f.garbage && i < nbytes; i++)
 		p[i] = (uint8_t)((off + i) * 2654435761U >> 9);
-	if (x->f.flip && x->f.flip_at >= off && x->f.flip_at - off < nbytes)
-		p[x->f.flip_at - off] ^= 1;
+	uint64_t flip = x->f.flip_at + (x->f.flip_body ? s->off : 0);
+	if (x->f.flip && flip >= off && flip - off < nbytes)
+		p[flip - off] ^= 1;
 }
 
 /* What the answer shows at OFF; what it has too much is zero. */
@@ -128,7 +129,7 @@ static void take(const struct fr_exchange *x, const struct fr_answer *a, const s
 			fr_die("a blob of the layout became shorter");
 	}
 	if (!s->made)
-		spoil(x, a, off, p, nbytes);
+		spoil(x, a, s, off, p, nbytes);
 }
 
 static uint8_t *take_all(const struct fr_exchange *x, const struct fr_answer *a,
@@ -313,10 +314,9 @@ void fr_answer(struct fr_exchange *x, const struct fr_answer *a)
 	x->bye = true;
 	struct shown s = decide(x, a);
 	x->status = s.status;
-	if (!fr_request_drain(&x->q)) /* what was sent must be read before an answer can be */
-		x->over = true;
-	else if (send_head(x, a, &s) && strcmp(x->q.method, "HEAD") != 0 && !send_body(x, a, &s))
-		x->over = true;
+	/* What was sent must be read before an answer can be. */
+	x->over |= !fr_request_drain(&x->q) || !send_head(x, a, &s) ||
+		   (strcmp(x->q.method, "HEAD") != 0 && !send_body(x, a, &s));
 	free(s.made);
 }
 

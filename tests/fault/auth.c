@@ -222,7 +222,7 @@ static char *make_token(struct fr_auth *a, const char *name, json_t *access)
 		return id;
 	json_t *claims = json_pack(
 	    "{s:s, s:s, s:s, s:I, s:I, s:I, s:s, s:O}", "iss", a->opts.issuer, "sub", name, "aud",
-	    a->opts.service, "exp", (json_int_t)(now + (time_t)(a->ttl_ms / 1000)), "nbf",
+	    a->opts.service, "exp", (json_int_t)now + (json_int_t)(a->ttl_ms / 1000), "nbf",
 	    (json_int_t)(now - 5), "iat", (json_int_t)now, "jti", id, "access", access);
 	char *token = fr_jwt_sign(a->jwt, claims);
 	json_decref(claims);

@@ -56,6 +56,15 @@ static bool cut_word(struct fr_fault *f, const char *name, const char *value)
 	return fr_number(value + (f->cut_head ? 2 : 0), &f->cut_at);
 }
 
+static bool flip_word(struct fr_fault *f, const char *name, const char *value)
+{
+	if (strcmp(name, "flip") != 0)
+		return false;
+	f->flip = true;
+	f->flip_body = strncmp(value, "b:", 2) == 0;
+	return fr_number(value + (f->flip_body ? 2 : 0), &f->flip_at);
+}
+
 static bool number_word(struct rule *r, const char *name, const char *value)
 {
 	struct fr_fault *f = &r->what;
@@ -69,7 +78,6 @@ static bool number_word(struct rule *r, const char *name, const char *value)
 		{ "times", &r->times, NULL },
 		{ "eat", &f->eat_at, &f->eat },
 		{ "retry-after", &f->retry_s, &f->retry },
-		{ "flip", &f->flip_at, &f->flip },
 		{ "drip", &f->drip, NULL },
 		{ "delay", &f->delay_ms, NULL },
 		{ "status", &f->status, NULL },
@@ -140,8 +148,8 @@ static bool parse_word(struct rule *r, char *word)
 	if (!value)
 		return bare_word(r, word);
 	*value++ = 0;
-	return cut_word(&r->what, word, value) || number_word(r, word, value) ||
-	       text_word(r, word, value);
+	return cut_word(&r->what, word, value) || flip_word(&r->what, word, value) ||
+	       number_word(r, word, value) || text_word(r, word, value);
 }
 
 unsigned fr_plan_add(struct fr_plan *p, const char *line, char *why, size_t cap)
@@ -244,8 +252,10 @@ static void put_together(struct fr_fault *f, const struct rule *r)
 		f->eat_at = w->eat_at;
 	if (w->retry)
 		f->retry_s = w->retry_s;
-	if (w->flip)
+	if (w->flip) {
 		f->flip_at = w->flip_at;
+		f->flip_body = w->flip_body;
+	}
 	f->eat |= w->eat;
 	f->retry |= w->retry;
 	f->flip |= w->flip;

@@ -18,12 +18,11 @@
  *         range=fewer  an honest 206 of half of what was asked for
  *         less=N more=N  the body is so much shorter, longer; Content-Length says it, Content-Range
  *                      does not
- *         flip=AT      a bit of the byte AT of the blob, where the body has it
- *         garbage      other bytes                  swap         another blob's
- *         page         200, text/html               gzip         Content-Encoding: gzip
- *         http10       HTTP/1.0, no length          chunked      no length
- *         multipart    multipart/byteranges         interim      100, 103 and odd headers
- * Threads: any.
+ *         flip=AT      a bit of the byte AT of the blob, where the body has it ("b:AT": of the
+ * body) garbage      other bytes                  swap         another blob's page         200,
+ * text/html               gzip         Content-Encoding: gzip http10       HTTP/1.0, no length
+ * chunked      no length multipart    multipart/byteranges         interim      100, 103 and odd
+ * headers Threads: any.
  */
 #ifndef FR_PLAN_H
 #define FR_PLAN_H
@@ -51,7 +50,7 @@ struct fr_fault {
 	bool cut_head; /* counted from the head's first byte on */
 	uint64_t cut_at;
 	unsigned cut_rule; /* whose end a stall waits for */
-	bool eat, retry, flip;
+	bool eat, retry, flip, flip_body;
 	uint64_t eat_at, retry_s, flip_at;
 	uint64_t drip, delay_ms, status, less, more;
 	unsigned drip_rule; /* whose end ends it */

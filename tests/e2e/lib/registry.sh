@@ -8,21 +8,27 @@ declare -A FR_PORT FR_BLOBS FR_PID FR_MARK
 
 # ---- names ----
 
-# own_names: /etc/hosts and /etc/resolv.conf of this test alone; no name server is asked. The
-# script must run in a mount namespace of its own:
+# own_etc NAME...: /etc of this test alone, for names, certificates, mirrors; these names are this
+# machine's, and no name server is asked. The script must run in a mount namespace of its own:
 #   [ -n "${OWN_NS:-}" ] || OWN_NS=1 exec unshare --mount --propagation private bash "$0" "$@"
-own_names() {
+own_etc() {
+	local top=$WORK/etc
 	[ -n "${OWN_NS:-}" ] || bail "a mount namespace of its own"
+	mkdir "$top"
+	mount -t tmpfs tmpfs "$top" && mkdir "$top/upper" "$top/work" &&
+		mount -t overlay -o "lowerdir=/etc,upperdir=$top/upper,workdir=$top/work" overlay /etc ||
+		bail "an /etc of its own"
 	printf 'nameserver 127.0.0.1\noptions timeout:1 attempts:1\n' >"$WORK/resolv.conf"
+	# A container's are mounts, which stay what they are below the overlay.
+	rm -f /etc/resolv.conf /etc/hosts
+	cp "$WORK/resolv.conf" /etc/resolv.conf
 	names_are localhost "$@"
-	# Written in place from now on: it is the file that is mounted, not the name.
-	mount --bind "$WORK/hosts" /etc/hosts && mount --bind "$WORK/resolv.conf" /etc/resolv.conf ||
-		bail "names of its own"
 }
 
 # names_are NAME...: they are this machine's, and there are no others.
 names_are() {
-	printf '127.0.0.1 %s\n' "$@" >"$WORK/hosts"
+	printf '127.0.0.1 %s\n' "$@" >/etc/hosts.new
+	mv /etc/hosts.new /etc/hosts
 }
 
 # ---- certificates ----
