@@ -39,7 +39,7 @@ login() {
 	jq -n --arg h "$2" --arg a "$(printf '%s' "$3" | base64 -w0)" '{auths: {($h): {auth: $a}}}' >"$1"
 }
 logout() {
-	rm -rf "$HOME"/.[a-z]* "$XDG_RUNTIME_DIR"/* /run/containers/0/auth.json
+	rm -rf "$HOME"/.[a-z]* "${XDG_RUNTIME_DIR:?}"/*
 }
 opens() { # TEXT IMAGE: a file in it is right
 	local text=$1
