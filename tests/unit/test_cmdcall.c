@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "base/file.h"
-#include "keyprov/cmdcall.h"
+#include "base/cmdcall.h"
 
 /* Runs SCRIPT with sh; IN goes in, at most MAX bytes come out. */
 static int run_sh(const char *script, const char *in, size_t max, uint64_t ms, struct ck_buf *out,

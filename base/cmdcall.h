@@ -1,4 +1,4 @@
-/* cmdcall - one request to a provider that is a program: JSON in, JSON out. */
+/* cmdcall - one request to a program: bytes in, bytes out. */
 #ifndef CK_CMDCALL_H
 #define CK_CMDCALL_H
 

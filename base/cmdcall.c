@@ -1,4 +1,4 @@
-#include "keyprov/cmdcall.h"
+#include "base/cmdcall.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,7 +24,7 @@ struct child {
 /* The request as a file: no pipe to fill, no SIGPIPE. Sealed only by being unlinked. */
 static int request_fd(const void *in, size_t nbytes, struct ck_err *err)
 {
-	CK_AUTO(ck_closep) int fd = memfd_create("keyprovider-request", MFD_CLOEXEC);
+	CK_AUTO(ck_closep) int fd = memfd_create("request", MFD_CLOEXEC);
 
 	if (fd < 0)
 		return ck_fail(err, -errno, "cannot make a request file: %s", strerror(errno));
@@ -115,7 +115,7 @@ static int drain(int *fd, struct ck_buf *b, bool excess_is_fine, struct ck_err *
 	if (n < 0)
 		return errno == EINTR || errno == EAGAIN
 			   ? 0
-			   : ck_fail(err, -errno, "cannot read from the provider: %s",
+			   : ck_fail(err, -errno, "cannot read its answer: %s",
 				     strerror(errno));
 	if (n == 0) {
 		ck_closep(fd);
