@@ -5,7 +5,7 @@
 
 #include "base/file.h"
 #include "fs/background.h"
-#include "tests/unit/lib/played.h"
+#include "tests/unit/played/played.h"
 
 static void await_done(struct ck_prefetch_progress *p, uint64_t nbytes)
 {

@@ -5,7 +5,7 @@
 
 #include "base/file.h"
 #include "tests/unit/lib/make.h"
-#include "tests/unit/lib/played.h"
+#include "tests/unit/played/played.h"
 
 /* Any range, with and without a cache: just the blocks that hold it, and not twice. */
 static void test_ranges(void **state)

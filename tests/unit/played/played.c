@@ -1,4 +1,4 @@
-#include "tests/unit/lib/played.h"
+#include "tests/unit/played/played.h"
 
 #include <errno.h>
 #include <sched.h>
