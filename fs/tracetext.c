@@ -47,7 +47,11 @@ struct writer {
 	uint32_t layer, entry;
 	struct ck_wanted line; /* len 0: none */
 	size_t n;
+	size_t n_steps;
 };
+
+/* Each range and each extent is looked at once, unless an index lies. */
+enum { MAX_STEPS = 64 << 20 };
 
 /* -EFBIG: there is no more room. */
 static int end_line(struct writer *w, struct ck_err *err)
@@ -94,6 +98,8 @@ static int add_range(struct writer *w, uint32_t layer, uint64_t off, uint64_t en
 	for (size_t i = ck_byoffset_find(files, off);
 	     rc == 0 && i < files->n && files->v[i].tar_off < end; i++) {
 		const struct ck_owned *o = &files->v[i];
+		if (w->n_steps++ == MAX_STEPS)
+			return -EFBIG;
 		uint64_t from = o->tar_off > off ? o->tar_off : off;
 		uint64_t to = o->len < end - o->tar_off ? o->tar_off + o->len : end;
 		if (from < to)

@@ -38,6 +38,8 @@ static const struct known {
 	  "IMAGE-ID:SHOWN-ID:COUNT, users to show in place of the image's; repeatable" },
 	{ 'G', "gidmap", "RANGE", "the same for groups; where it is not given, --uidmap counts" },
 	{ 'g', "log", "FILE", "append the mount's log to FILE; else it goes to syslog" },
+	{ 'T', "record", "FILE", "write to FILE which parts of files are used, in that order" },
+	{ 'F', "prefetch", "FILE", "have mounts fetch first what FILE, of mount --record, tells" },
 	{ 'f', "foreground", NULL, "stay; SIGTERM or SIGINT unmounts" },
 	{ 'Z', "lazy", NULL, "at once, though files are open; they stay readable until closed" },
 	{ 'j', "json", NULL, "print JSON" },
@@ -182,6 +184,12 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 		return add_range(o->idmap.gids, sizeof o->idmap.gids, value, err);
 	case 'g':
 		o->log = value;
+		return 0;
+	case 'T':
+		o->record = value;
+		return 0;
+	case 'F':
+		o->prefetch = value;
 		return 0;
 	case 'w':
 		o->writable = value;

@@ -137,6 +137,7 @@ int ck_session_stack(struct ck_stack **out, const struct ck_session *s, size_t o
 		.keys = s->keys,
 		.store = s->store,
 		.full = s->full,
+		.wants = s->wants,
 		.require_encrypted = s->config.require_encrypted,
 		.cache_bytes = (size_t)s->config.unit_cache_mib << 20,
 		.progress = ck_bar_update,

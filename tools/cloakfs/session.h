@@ -21,6 +21,7 @@ struct ck_session {
 	struct ck_index_store stores[3];    /* chained; of the above */
 	const struct ck_index_store *store; /* for openings; NULL: no index is asked for */
 	bool full;			    /* openings read every layer through */
+	struct ck_wants *wants;		    /* for openings, as in ck_stack_opts; borrowed */
 };
 
 /* Loads the configuration and opens the way to the HSM, which asks nothing yet.
