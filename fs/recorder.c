@@ -21,6 +21,7 @@ struct ck_recorder {
 	pthread_cond_t wake;
 	struct ck_firstuse *used;
 	bool news, full, closing;
+	atomic_bool paused;
 	pthread_mutex_t writing; /* one at a time */
 	pthread_t thread;
 	bool has_thread;
@@ -192,7 +193,8 @@ void ck_recorder_note(struct ck_recorder *r, uint32_t layer, uint64_t off, uint6
 	uint64_t first, n;
 	int rc;
 
-	if (!ck_tracetext_blocks(&r->text, layer, off, nbytes, &first, &n) ||
+	if (atomic_load_explicit(&r->paused, memory_order_relaxed) ||
+	    !ck_tracetext_blocks(&r->text, layer, off, nbytes, &first, &n) ||
 	    ck_firstuse_has(r->used, first, n))
 		return;
 	pthread_mutex_lock(&r->lock);
@@ -203,6 +205,12 @@ void ck_recorder_note(struct ck_recorder *r, uint32_t layer, uint64_t off, uint6
 	pthread_mutex_unlock(&r->lock);
 	if (rc < 0 && !was_full)
 		ck_log(CK_LOG_WARNING, "the trace is full: %s", strerror(-rc));
+}
+
+void ck_recorder_pause(struct ck_recorder *r, bool pause)
+{
+	if (r)
+		atomic_store(&r->paused, pause);
 }
 
 void ck_recorder_close(struct ck_recorder *r)

@@ -10,6 +10,7 @@
 #ifndef CK_RECORDER_H
 #define CK_RECORDER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -35,6 +36,10 @@ CK_MUST_CHECK int ck_recorder_start(struct ck_recorder *r, const struct ck_index
 
 /* Notes NBYTES at OFF of layer LAYER, if that is within it. Threads: any. Waits for no I/O. */
 void ck_recorder_note(struct ck_recorder *r, uint32_t layer, uint64_t off, uint64_t nbytes);
+
+/* Until it is called again with false nothing is noted: what is read meanwhile is our own doing.
+ * R may be NULL. Threads: any. */
+void ck_recorder_pause(struct ck_recorder *r, bool pause);
 
 /* Writes the trace if there is news. Threads: any. Errors: errnos, -ENOMEM. */
 CK_MUST_CHECK int ck_recorder_write(struct ck_recorder *r, struct ck_err *err);
