@@ -79,7 +79,7 @@ static int take_path(struct parser *p, char **out)
 			if (!c)
 				return bad(p, "a backslash that begins none of \\040, \\011, \\012 "
 					      "and \\134");
-		} else if (c == 0 || strchr(escaped, c)) {
+		} else if (strchr(escaped, c)) { /* or a NUL */
 			return bad(p, "the path has a character that is not written so");
 		}
 		p->at++;

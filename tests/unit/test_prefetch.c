@@ -241,6 +241,9 @@ static void test_file(void **state)
 		assert_false(ZSTD_isError(len));
 		memcpy(&version, plain + 8, sizeof version);
 		assert_int_equal(version, n ? 3 : 2);
+		uint64_t first; /* the first section comes behind the header, which others know */
+		memcpy(&first, plain + 160, sizeof first);
+		assert_int_equal(first, n ? 304 : 288);
 		assert_works(
 		    ck_indexfile_unpack(&got, &back, TAR_LEN, packed.data, packed.len, &err), &err);
 		assert_int_equal(got.index.n_prefetch, n);
@@ -443,8 +446,8 @@ static void test_outside(void **state)
 		assert_true(w.placed && w.n_missing == 0 && kept.len);
 		spec.wants = NULL;
 		uint64_t took = check_blob(forms[i % 4], &spec, b, &tar, &kept);
-		/* Some 310 KB were wanted of 12 MB. */
-		if (i % 4 != 2 && took > b->len / 2)
+		/* Some 310 KB were wanted of 12 MB; of a raw stream that is that, and chunks. */
+		if (i % 4 != 2 && took > (i % 4 ? b->len / 2 : 1000000))
 			fail_msg("%s: %llu of %zu", forms[i % 4], (unsigned long long)took, b->len);
 		mk_sealed_free(&f);
 	}
