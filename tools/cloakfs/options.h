@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "fs/background.h"
 #include "fs/fuse/idmap.h"
 #include "fs/fuse/mount.h"
 #include "keyprov/keyring.h"
@@ -33,6 +34,7 @@ struct ck_options {
 	size_t layer;	     /* SIZE_MAX when not given */
 	enum ck_view view;
 	enum ck_mode mode;
+	enum ck_prefetch_mode background;
 	struct ck_idmap idmap;
 	bool json, long_form, foreground, exec, lazy, all;
 	bool help;
