@@ -21,6 +21,7 @@ struct ck_stack {
 	struct ck_unitcache *cache;
 	struct ck_pool *pool; /* reads ahead; NULL: nobody does */
 	uint64_t keys_ms;     /* see ck_keyring_obtained_ms; 0 for local keys and none */
+	uint64_t n_released;  /* see ck_keyring_n_released */
 };
 
 struct ck_stack_opts {
