@@ -178,12 +178,24 @@ static int open_log(int *out, const char *path, struct ck_err *err)
 	return *out < 0 ? ck_fail(err, -errno, "cannot log to %s: %s", path, strerror(errno)) : 0;
 }
 
+/* Before the long work: an address that cannot be had is told at once. */
+static int open_metrics(struct ck_listener *out, const struct ck_options *o,
+			const struct ck_config *c, struct ck_err *err)
+{
+	const char *address = o->metrics ? o->metrics : c->metrics;
+
+	if (!address || strcmp(address, "none") == 0)
+		return 0;
+	return ck_listen_open(out, address, err) < 0 ? ck_wrap(err, "metrics") : 0;
+}
+
 static int mount_image(const struct ck_options *o, const char *dir, int ready, struct ck_err *err)
 {
 	CK_SESSION s = { 0 };
 	CK_AUTO(ck_stack_closep) struct ck_stack *stack = NULL;
 	CK_AUTO(ck_closep) int userns = -1;
 	CK_AUTO(ck_closep) int log = -1;
+	CK_AUTO(ck_listen_close) struct ck_listener metrics = { .fd = -1, .dir = -1 };
 	int rc = maps_ids(o) ? ck_idmap_open(&userns, &o->idmap, err) : 0;
 
 	if (rc == 0 && o->log)
@@ -192,6 +204,8 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 		rc = ck_secret_init(err);
 	if (rc == 0)
 		rc = ck_session_open(&s, o, err);
+	if (rc == 0)
+		rc = open_metrics(&metrics, o, &s.config, err);
 	if (rc == 0)
 		rc = ck_session_image(&s, o->keys, o->n_keys, o, err);
 	if (rc == 0)
@@ -206,6 +220,7 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 	struct ck_mount_spec spec = { .source = o->args[0],
 				      .upper = o->writable,
 				      .userns = userns < 0 ? NULL : &userns,
+				      .metrics = metrics.fd < 0 ? NULL : &metrics,
 				      .timeout_ms = s.config.request_timeout_ms };
 	struct herald herald = { .fd = ready, .log = log };
 	rc = serve_mode(o, &spec, dir, stack, &herald, err);
@@ -308,9 +323,10 @@ const struct ck_command ck_cmd_mount = {
 	    "[--config FILE] [--key KEY]... [--cache-dir DIR] [--index DIR]\n"
 	    "                     [--view rootfs|layers] [--mode auto|erofs|fuse]\n"
 	    "                     [--writable DIR|tmpfs] [--uidmap RANGE]... [--gidmap RANGE]...\n"
-	    "                     [--log FILE] [--foreground] [--platform OS/ARCH] IMAGE DIR",
+	    "                     [--log FILE] [--metrics ADDR] [--foreground]\n"
+	    "                     [--platform OS/ARCH] IMAGE DIR",
 	.summary = "mount the image at DIR",
-	.options = "ckCIvmwUGgfp",
+	.options = "ckCIvmwUGgMfp",
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,

@@ -38,6 +38,8 @@ static const struct known {
 	  "IMAGE-ID:SHOWN-ID:COUNT, users to show in place of the image's; repeatable" },
 	{ 'G', "gidmap", "RANGE", "the same for groups; where it is not given, --uidmap counts" },
 	{ 'g', "log", "FILE", "append the mount's log to FILE; else it goes to syslog" },
+	{ 'M', "metrics", "ADDR",
+	  "serve metrics at unix:PATH, or HOST:PORT of a loopback address; none: nowhere" },
 	{ 'f', "foreground", NULL, "stay; SIGTERM or SIGINT unmounts" },
 	{ 'Z', "lazy", NULL, "at once, though files are open; they stay readable until closed" },
 	{ 'j', "json", NULL, "print JSON" },
@@ -182,6 +184,9 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 		return add_range(o->idmap.gids, sizeof o->idmap.gids, value, err);
 	case 'g':
 		o->log = value;
+		return 0;
+	case 'M':
+		o->metrics = value;
 		return 0;
 	case 'w':
 		o->writable = value;
