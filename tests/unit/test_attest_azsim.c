@@ -161,6 +161,7 @@ static void refused(const char *kid, int code, const char *says)
 
 	assert_fails(ck_attest_private_key(a, &id, &key, &err), code, &err, says);
 	assert_null(key);
+	assert_int_equal(ck_attest_n_released(a), 0);
 	ck_attest_close(a);
 }
 
