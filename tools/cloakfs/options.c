@@ -49,6 +49,8 @@ static const struct known {
 	  "of a registry's image, in the background: trace (the default), what its indexes say is "
 	  "used first; all; none" },
 	{ 'F', "prefetch", "FILE", "have mounts fetch first what FILE, of mount --record, tells" },
+	{ 'M', "metrics", "ADDR",
+	  "serve metrics at unix:PATH, or HOST:PORT of a loopback address; none: nowhere" },
 	{ 'f', "foreground", NULL, "stay; SIGTERM or SIGINT unmounts" },
 	{ 'Z', "lazy", NULL, "at once, though files are open; they stay readable until closed" },
 	{ 'j', "json", NULL, "print JSON" },
@@ -226,6 +228,9 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 		return 0;
 	case 'F':
 		o->prefetch = value;
+		return 0;
+	case 'M':
+		o->metrics = value;
 		return 0;
 	case 'w':
 		o->writable = value;

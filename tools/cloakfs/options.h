@@ -26,7 +26,7 @@ struct ck_options {
 	const char *config, *platform, *cache_dir, *key_info, *in, *out, *listen;
 	const char *keys[CK_OPTIONS_MAX_KEYS], *unwrap[CK_OPTIONS_MAX_KEYS];
 	size_t n_keys, n_unwrap;
-	const char *layers, *index, *writable, *log, *record, *prefetch;
+	const char *layers, *index, *writable, *log, *record, *prefetch, *metrics;
 	enum ck_layer_cipher cipher;
 	enum ck_compress compress;
 	int level;	     /* zstd's; 0 when not given */

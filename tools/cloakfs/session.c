@@ -146,6 +146,8 @@ int ck_session_stack(struct ck_stack **out, const struct ck_session *s, size_t o
 
 	ck_bar_start(&bar, "verifying");
 	int rc = ck_stack_open(&stack, s->image, only, &opts, err);
+	if (rc == 0)
+		ck_bar_tell(&bar);
 	if (rc == 0 && merge)
 		rc = ck_stack_merge(stack, err);
 	if (rc == 0)
