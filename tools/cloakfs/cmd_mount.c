@@ -305,12 +305,13 @@ static int run(const struct ck_options *o, struct ck_err *err)
 const struct ck_command ck_cmd_mount = {
 	.name = "mount",
 	.synopsis =
-	    "[--config FILE] [--key KEY]... [--cache-dir DIR] [--index DIR]\n"
+	    "[--config FILE] [--authfile FILE] [--plain-http] [--key KEY]... [--cache-dir DIR] "
+	    "[--index DIR]\n"
 	    "                     [--view rootfs|layers] [--mode auto|erofs|fuse]\n"
 	    "                     [--writable DIR|tmpfs] [--uidmap RANGE]... [--gidmap RANGE]...\n"
 	    "                     [--log FILE] [--foreground] [--platform OS/ARCH] IMAGE DIR",
 	.summary = "mount the image at DIR",
-	.options = "ckCIvmwUGgfp",
+	.options = "ckCIvmwUGgfaHp",
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,

@@ -28,6 +28,8 @@ static const struct known {
 	{ 'O', "out", "DIR", "put the artifact into this layout, not the image's own" },
 	{ 'I', "index", "DIR", "look for the image's index artifact in this layout, too" },
 	{ 'C', "cache-dir", "DIR", "where sealed indexes of layers are kept; none: nowhere" },
+	{ 'a', "authfile", "FILE", "credentials of registries, instead of where they usually are" },
+	{ 'H', "plain-http", NULL, "speak plain HTTP with the image's registry" },
 	{ 'p', "platform", "OS/ARCH", "pick this platform, not the host's" },
 	{ 'v', "view", "VIEW", "rootfs (the default): the merged tree; layers: each of them" },
 	{ 'm', "mode", "MODE",
@@ -189,6 +191,9 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	case 'p':
 		o->platform = value;
 		return 0;
+	case 'a':
+		o->authfile = value;
+		return 0;
 	case 'C':
 		o->cache_dir = value;
 		return 0;
@@ -215,6 +220,7 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	o->long_form |= letter == 'l';
 	o->exec |= letter == 'x';
 	o->lazy |= letter == 'Z';
+	o->plain_http |= letter == 'H';
 	o->help |= letter == 'h';
 	return 0;
 }

@@ -24,7 +24,7 @@ struct ck_options {
 	const char *config, *platform, *cache_dir, *key_info, *in, *out, *listen;
 	const char *keys[CK_OPTIONS_MAX_KEYS], *unwrap[CK_OPTIONS_MAX_KEYS];
 	size_t n_keys, n_unwrap;
-	const char *layers, *index, *writable, *log;
+	const char *layers, *index, *writable, *log, *authfile;
 	enum ck_layer_cipher cipher;
 	enum ck_compress compress;
 	int level;    /* zstd's; 0 when not given */
@@ -32,7 +32,7 @@ struct ck_options {
 	enum ck_view view;
 	enum ck_mode mode;
 	struct ck_idmap idmap;
-	bool json, long_form, foreground, exec, lazy;
+	bool json, long_form, foreground, exec, lazy, plain_http;
 	bool help;
 	char **args; /* what is no option; n_args of them */
 	size_t n_args;

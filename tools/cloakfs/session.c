@@ -15,6 +15,8 @@ int ck_session_open(struct ck_session *s, const struct ck_options *o, struct ck_
 	struct ck_config *c = &s->config;
 	int rc = ck_config_load(c, o->config, err);
 
+	if (rc == 0)
+		rc = ck_registryopts_make(&s->registry, c, o, err);
 	if (rc < 0)
 		return rc;
 	const struct ck_attest_opts opts = {
@@ -35,13 +37,17 @@ int ck_session_open(struct ck_session *s, const struct ck_options *o, struct ck_
 int ck_session_image(struct ck_session *s, const char *const *keys, size_t n_keys,
 		     const struct ck_options *o, struct ck_err *err)
 {
-	int rc = ck_keyring_open(&s->keys, s->attest, err);
+	int rc = ck_registryopts_demand(&s->config, o->args[0], err);
+
+	if (rc == 0)
+		rc = ck_keyring_open(&s->keys, s->attest, err);
 
 	if (rc == 0 && n_keys == 0)
 		rc = ck_keyring_add(s->keys, "hsm", err);
 	for (size_t i = 0; rc == 0 && i < n_keys; i++)
 		rc = ck_keyring_add(s->keys, keys[i], err);
-	return rc < 0 ? rc : ck_image_open(&s->image, o->args[0], o->platform, NULL, err);
+	return rc < 0 ? rc
+		      : ck_image_open(&s->image, o->args[0], o->platform, &s->registry.opts, err);
 }
 
 /* Where the cache is when nobody says: as the FHS and the XDG base directories have it.
@@ -173,5 +179,6 @@ void ck_session_close(struct ck_session *s)
 	ck_image_close(s->image);
 	ck_keyring_close(s->keys);
 	ck_attest_close(s->attest);
+	ck_registryopts_free(&s->registry);
 	ck_config_free(&s->config);
 }

@@ -10,9 +10,11 @@
 #include "keyprov/server.h"
 #include "tools/cloakfs/config.h"
 #include "tools/cloakfs/options.h"
+#include "tools/cloakfs/registryopts.h"
 
 struct ck_session {
 	struct ck_config config;
+	struct ck_registryopts registry;
 	struct ck_attest *attest;
 	struct ck_keyring *keys;     /* NULL until ck_session_image */
 	struct ck_image *image;	     /* likewise */
@@ -28,7 +30,8 @@ struct ck_session {
 CK_MUST_CHECK int ck_session_open(struct ck_session *s, const struct ck_options *o,
 				  struct ck_err *err);
 
-/* Adds KEYS (none: "hsm"), and the image that the command's first argument names. */
+/* Adds KEYS (none: "hsm"), and the image that the command's first argument names, which must have
+ * a digest where the configuration demands it. */
 CK_MUST_CHECK int ck_session_image(struct ck_session *s, const char *const *keys, size_t n_keys,
 				   const struct ck_options *o, struct ck_err *err);
 
