@@ -3,15 +3,13 @@
  *
  * Nobody sees anything of it before the commit. A run that is killed leaves index.json (or
  * a dir's manifest.json) as it was, and no blob under its name that is not whole; see
- * fs/oci/blobstore.h for what else may be left. Writers may work in one layout beside each
+ * fs/oci/layoutstore.h for what else may be left. Writers may work in one layout beside each
  * other, in one process or several: no entry is lost.
  * Threads: open, commit and close one at a time; the blobs of one writer may be written,
  * put and copied by any number of threads beside each other, one at a time for each blob.
  */
 #ifndef CK_WRITER_H
 #define CK_WRITER_H
-
-#include <jansson.h>
 
 #include "fs/oci/blobstore.h"
 
@@ -56,13 +54,13 @@ CK_MUST_CHECK int ck_image_writer_copy(struct ck_image_writer *w, struct ck_read
 /*
  * Makes the image visible: blobs, then MANIFEST[0..NBYTES), then index.json or
  * manifest.json, each on the disk before the next. Once only; after a failure the old
- * state is there (see ck_blobstore_commit), and closing all that is left to do.
+ * state is there (see fs/oci/layoutstore.h), and closing all that is left to do.
  * In index.json the image's entry has the name REF and PLATFORM (an object, borrowed; may
  * be NULL). An image that had the name stays, nameless; without REF the image is added
  * nameless, even where others are. So does skopeo.
  * Errors: -EINVAL (the manifest names a blob that was not written and is not there),
  * -EEXIST (another image came into the dir), -EFBIG (manifest or index.json above 4 MiB),
- * those of ck_manifest_parse and ck_blobstore_commit.
+ * those of ck_manifest_parse and ck_blobstore_add.
  */
 CK_MUST_CHECK int ck_image_writer_commit(struct ck_image_writer *w, const void *manifest,
 					 size_t nbytes, const char *media_type,

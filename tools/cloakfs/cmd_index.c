@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "fs/oci/artifact.h"
+#include "fs/oci/layoutstore.h"
 #include "fs/oci/reference.h"
 #include "tools/cloakfs/commands.h"
 #include "tools/cloakfs/output.h"
@@ -88,6 +89,7 @@ static int check_dir(const char *dir, struct ck_err *err)
 static int make(struct ck_session *s, const char *dir, struct harvest *h, struct ck_err *err)
 {
 	CK_AUTO(ck_stack_closep) struct ck_stack *stack = NULL;
+	CK_AUTO(ck_blobstore_closep) struct ck_blobstore *to = NULL;
 	const struct ck_index_store store = { .load = none, .save = take, .ctx = h };
 	struct ck_descriptor subject = { .media_type = s->image->manifest_type,
 					 .size = s->image->manifest_len };
@@ -115,8 +117,12 @@ static int make(struct ck_session *s, const char *dir, struct harvest *h, struct
 	if (rc == 0)
 		rc = ck_digest_parse(subject.digest, s->image->manifest_digest, err);
 	memcpy(subject.digest_str, s->image->manifest_digest, sizeof subject.digest_str);
-	if (rc == 0)
-		rc = ck_artifact_write(dir, &subject, h->blobs, h->n, manifest, err);
+	if (rc < 0)
+		return rc;
+	rc = ck_layoutstore_open(&to, CK_TRANSPORT_OCI, dir, true, err);
+	if (rc < 0)
+		return ck_wrap(err, "cannot add indexes to %s", dir);
+	rc = ck_artifact_write(to, &subject, h->blobs, h->n, manifest, err);
 	return rc < 0 ? rc : tell(h, dir, manifest, err);
 }
 
