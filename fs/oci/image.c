@@ -207,6 +207,8 @@ int ck_image_open(struct ck_image **out, const char *ref, const char *platform, 
 	int rc = ck_reference_parse(&r, ref, err);
 	if (rc < 0)
 		return rc;
+	if (r.transport == CK_TRANSPORT_DOCKER)
+		return ck_fail(err, -ENOTSUP, "cannot open image %s: not yet", ref);
 	rc = open_store(s, &r, platform, err);
 	if (rc < 0)
 		return ck_wrap(err, "cannot open image %s", ref);

@@ -18,6 +18,9 @@ static int check_reference(const struct ck_reference *r, struct ck_err *err)
 	if (r->pin[0])
 		return ck_fail(err, -EINVAL,
 			       "a digest follows from what is written, and cannot be asked for");
+	if (r->transport == CK_TRANSPORT_DOCKER)
+		return ck_fail(err, -ENOTSUP,
+			       "images are not pushed to registries yet: write an oci:DIR[:REF]");
 	return r->name ? ck_entry_name_check(r->name, err) : 0;
 }
 

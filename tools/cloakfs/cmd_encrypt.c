@@ -43,8 +43,9 @@ static void note_same_layout(const struct ck_options *o)
 	struct stat a, b;
 
 	if (ck_reference_parse(&src, o->args[0], NULL) == 0 &&
-	    ck_reference_parse(&dst, o->args[1], NULL) == 0 && stat(src.dir, &a) == 0 &&
-	    stat(dst.dir, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+	    ck_reference_parse(&dst, o->args[1], NULL) == 0 && src.dir && dst.dir &&
+	    stat(src.dir, &a) == 0 && stat(dst.dir, &b) == 0 && a.st_dev == b.st_dev &&
+	    a.st_ino == b.st_ino)
 		ck_log(
 		    CK_LOG_WARNING,
 		    "note: %s holds the image's layers as they were, too: give another directory "

@@ -137,6 +137,10 @@ static int run(const struct ck_options *o, struct ck_err *err)
 		rc = ck_session_image(&s, o->keys, o->n_keys, o, err);
 	if (rc == 0)
 		rc = ck_reference_parse(&r, o->args[0], err);
+	if (rc == 0 && !o->out && r.transport == CK_TRANSPORT_DOCKER)
+		rc = ck_fail(err, -ENOTSUP,
+			     "indexes are not pushed to registries yet: name a layout for them "
+			     "with --out DIR");
 	if (rc == 0 && !o->out && r.transport != CK_TRANSPORT_OCI)
 		rc = ck_fail(err, -EINVAL,
 			     "a dir holds one image and no artifacts: name a layout for it with "
