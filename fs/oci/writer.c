@@ -18,13 +18,29 @@ static int check_reference(const struct ck_reference *r, struct ck_err *err)
 	if (r->pin[0])
 		return ck_fail(err, -EINVAL,
 			       "a digest follows from what is written, and cannot be asked for");
-	if (r->transport == CK_TRANSPORT_DOCKER)
-		return ck_fail(err, -ENOTSUP,
-			       "images are not pushed to registries yet: write an oci:DIR[:REF]");
-	return r->name ? ck_entry_name_check(r->name, err) : 0;
+	if (r->transport == CK_TRANSPORT_DOCKER && ck_referrers_named(r->name))
+		return ck_fail(err, -EINVAL, "tag %s is one that what refers to an image has",
+			       r->name);
+	return r->name && r->transport != CK_TRANSPORT_DOCKER ? ck_entry_name_check(r->name, err)
+							      : 0;
 }
 
-int ck_image_writer_open(struct ck_image_writer **out, const char *ref, struct ck_err *err)
+static int open_store(struct ck_image_writer *w, const struct ck_image_writer_opts *opts,
+		      struct ck_err *err)
+{
+	static const struct ck_image_writer_opts none;
+	const struct ck_reference *ref = &w->ref;
+	struct ck_registry *r = NULL;
+
+	if (ref->transport != CK_TRANSPORT_DOCKER)
+		return ck_layoutstore_open(&w->store, ref->transport, ref->dir, true, err);
+	opts = opts ? opts : &none;
+	int rc = ck_registry_open(&r, ref->host, ref->repo, &opts->registry, err);
+	return rc < 0 ? rc : ck_push_open(&w->store, r, &opts->push, err);
+}
+
+int ck_image_writer_open(struct ck_image_writer **out, const char *ref,
+			 const struct ck_image_writer_opts *opts, struct ck_err *err)
 {
 	CK_AUTO(ck_image_writer_closep) struct ck_image_writer *w = calloc(1, sizeof *w);
 
@@ -35,7 +51,7 @@ int ck_image_writer_open(struct ck_image_writer **out, const char *ref, struct c
 		return rc;
 	rc = check_reference(&w->ref, err);
 	if (rc == 0)
-		rc = ck_layoutstore_open(&w->store, w->ref.transport, w->ref.dir, true, err);
+		rc = open_store(w, opts, err);
 	if (rc < 0)
 		return ck_wrap(err, "cannot write image %s", ref);
 	*out = ck_take(w);

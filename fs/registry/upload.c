@@ -7,7 +7,7 @@
 
 #include "fs/registry/uploadstep.h"
 
-enum { CHUNK = 8 << 20, LEAST_CHUNK = 64 << 10, ONE_PIECE_MAX = 64 << 20, MAX_STUCK = 6 };
+enum { CHUNK = 8 << 20, LEAST_PART = 128, ONE_PIECE_MAX = 64 << 20, MAX_STUCK = 5 };
 
 struct ck_upload {
 	struct ck_uploadplace at;
@@ -15,7 +15,8 @@ struct ck_upload {
 	bool whole;		/* this one goes in one piece */
 	uint8_t *buf;		/* bytes from BASE on */
 	size_t len, cap;
-	size_t chunk;	/* at most so much in one request */
+	size_t chunk;	/* at most so much in one request ... */
+	size_t least;	/* ... and not made less than this */
 	uint64_t base;	/* what the registry has */
 	unsigned stuck; /* requests in a row without effect */
 };
@@ -32,6 +33,7 @@ int ck_upload_open(struct ck_upload **out, struct ck_registry *r, const struct c
 		u->one_piece = opts->one_piece;
 		u->whole = atomic_load(u->one_piece);
 		u->chunk = u->cap = opts->chunk ? opts->chunk : CHUNK;
+		u->least = u->chunk / LEAST_PART;
 		u->buf = malloc(u->cap);
 	}
 	if (!u || !u->buf)
@@ -60,7 +62,7 @@ static int pause_stuck(struct ck_upload *u, struct ck_err *err)
 {
 	if (++u->stuck > MAX_STUCK)
 		return ck_wrap(err, "given up after %u tries", u->stuck);
-	unsigned ms = 50U << u->stuck; /* 100 ms at first, 3.2 s at last */
+	unsigned ms = 50U << u->stuck; /* 100 ms at first, 1.6 s at last */
 	const struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000 };
 	(void)nanosleep(&t, NULL);
 	return 0;
@@ -146,9 +148,7 @@ static int no_chunks(struct ck_upload *u, struct ck_err *err)
 
 static int smaller(struct ck_upload *u, struct ck_err *err)
 {
-	size_t least = u->at.min_chunk > LEAST_CHUNK ? u->at.min_chunk : LEAST_CHUNK;
-
-	if (u->chunk / 2 < least)
+	if (u->chunk / 2 < u->least || u->chunk / 2 < u->at.min_chunk)
 		return ck_wrap(err, "a piece of %zu bytes", u->chunk);
 	u->chunk /= 2;
 	return 0;
@@ -213,7 +213,7 @@ static int put_whole(struct ck_upload *u, const uint8_t digest[CK_SHA256_LEN], s
 			rc = ck_uploadstep_put(&u->at, digest, u->buf, u->len, err);
 		if (rc <= 0 || rc == CK_STEP_LARGE)
 			return rc;
-		if (rc == CK_STEP_REFUSED || rc == CK_STEP_GONE)
+		if (rc == CK_STEP_REFUSED)
 			return ck_wrap(err, "a blob in one piece");
 		ck_uploadstep_cancel(&u->at);
 		rc = pause_stuck(u, err);

@@ -18,10 +18,10 @@
 struct ck_upload; /* opaque */
 
 struct ck_upload_opts {
-	size_t chunk;	       /* bytes; 0: 8 MiB */
+	size_t chunk;		/* bytes; 0: 8 MiB */
 	atomic_bool *one_piece; /* that the registry takes no chunks: learned, and heeded */
-	const uint8_t *digest; /* NULL, or what it will be ... */
-	const char *from;      /* ... and the repository of the same registry that it may be in */
+	const uint8_t *digest;	/* NULL, or what it will be ... */
+	const char *from;	/* ... and the repository of the same registry that it may be in */
 };
 
 /* Returns 0 with *OUT the caller's to close, or 1: the blob was mounted, and is there.

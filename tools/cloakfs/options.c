@@ -26,6 +26,7 @@ static const struct known {
 	{ 'q', "level", "N", "zstd's compression level (3)" },
 	{ 'y', "layers", "LIST", "only these, as 0,2,-1; the lowest is 0, the uppermost -1" },
 	{ 'O', "out", "DIR", "put the artifact into this layout, not the image's own" },
+	{ 'P', "push", NULL, "put the artifact into the image's own registry" },
 	{ 'I', "index", "DIR", "look for the image's index artifact in this layout, too" },
 	{ 'C', "cache-dir", "DIR", "where sealed indexes of layers are kept; none: nowhere" },
 	{ 'p', "platform", "OS/ARCH", "pick this platform, not the host's" },
@@ -215,6 +216,7 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	o->long_form |= letter == 'l';
 	o->exec |= letter == 'x';
 	o->lazy |= letter == 'Z';
+	o->push |= letter == 'P';
 	o->help |= letter == 'h';
 	return 0;
 }

@@ -32,7 +32,7 @@ struct ck_options {
 	enum ck_view view;
 	enum ck_mode mode;
 	struct ck_idmap idmap;
-	bool json, long_form, foreground, exec, lazy;
+	bool json, long_form, foreground, exec, lazy, push;
 	bool help;
 	char **args; /* what is no option; n_args of them */
 	size_t n_args;

@@ -162,6 +162,12 @@ struct ck_provider ck_session_provider(const struct ck_session *s)
 	};
 }
 
+struct ck_registry_opts ck_session_registry(const struct ck_session *s)
+{
+	(void)s;
+	return (struct ck_registry_opts){ 0 };
+}
+
 void ck_session_close(struct ck_session *s)
 {
 	for (size_t i = 0; i < 2; i++)

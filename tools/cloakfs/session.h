@@ -6,6 +6,7 @@
 
 #include "fs/indexcache.h"
 #include "fs/oci/artifact.h"
+#include "fs/registry/registry.h"
 #include "fs/stack.h"
 #include "keyprov/server.h"
 #include "tools/cloakfs/config.h"
@@ -52,6 +53,9 @@ CK_MUST_CHECK int ck_session_stack(struct ck_stack **out, const struct ck_sessio
 
 /* The key provider as the configuration describes it; borrows from S. */
 struct ck_provider ck_session_provider(const struct ck_session *s);
+
+/* How registries are reached; borrows from S. */
+struct ck_registry_opts ck_session_registry(const struct ck_session *s);
 
 void ck_session_close(struct ck_session *s);
 
