@@ -361,7 +361,8 @@ static void refuses_references(void **state)
 		{ "oci", ":-a", -EINVAL, "is not letters" },
 		{ "oci", ":a/", -EINVAL, "is not letters" },
 		{ "oci", ":", -EINVAL, "empty REF" },
-		{ "docker", "", -ENOTSUP, "of no kind that is known" },
+		{ "docker", "", -EINVAL, "names nothing" },
+		{ "rsync", "", -ENOTSUP, "of no kind that is known" },
 		{ "oci", "/missing/parent", -ENOENT, "cannot make directory" },
 		{ "oci", "/x", -ENOENT, "cannot make directory" },
 	};
