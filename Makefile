@@ -83,7 +83,7 @@ $(patsubst %.c,$(BUILD)/%.o,$(wildcard keyprov/*.c)): | $(if $(wildcard keyprov/
 
 unit: $(UNIT)
 fuzz-built: $(FUZZ)
-e2e: $(E2E)
+e2e: $(E2E) $(BUILD)/fault/registry
 
 # What tests share. An archive: a test that stands in for a room (fake_attest.h) must not
 # get a helper that needs the real one.
@@ -120,6 +120,11 @@ $(BUILD)/e2e/%: $(BUILD)/tests/e2e/lib/%.o
 
 $(BUILD)/e2e/treegen: $(call objs,tests/e2e/lib/treegen)
 $(BUILD)/e2e/treedump: $(call objs,tests/e2e/lib/treedump)
+
+# Likewise the registry that goes wrong.
+$(BUILD)/fault/registry: $(call objs,tests/fault)
+	@mkdir -p $(@D)
+	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs libssl libcrypto jansson zlib)
 
 $(BUILD)/bench/%: $(BUILD)/tools/bench/%.o $(LIB)
 	@mkdir -p $(@D)
