@@ -142,7 +142,7 @@ static int resume(struct ck_upload *u, struct ck_err *err)
 static int no_chunks(struct ck_upload *u, struct ck_err *err)
 {
 	atomic_store(u->one_piece, true);
-	u->whole = u->base == 0;
+	u->whole = true;
 	return lost(u, err);
 }
 

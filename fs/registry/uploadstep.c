@@ -180,12 +180,12 @@ int ck_uploadstep_status(struct ck_uploadplace *p, uint64_t off, uint64_t *end, 
 		(void)ck_fail(err, -EPROTO, "the registry does not say what it has of an upload");
 		return CK_STEP_GONE;
 	}
+	rc = move_on(p, &res, err);
+	if (rc < 0 || *end > 1 || off)
+		return rc;
 	/* "0-0" is one byte, and what some say of none: there is little to lose. */
-	if (*end == 1 && off == 0) {
-		(void)ck_fail(err, -EPROTO, "the registry has next to nothing of an upload");
-		return CK_STEP_GONE;
-	}
-	return move_on(p, &res, err);
+	(void)ck_fail(err, -EPROTO, "the registry has next to nothing of an upload");
+	return CK_STEP_GONE;
 }
 
 /* LOCATION with the digest behind it. */

@@ -10,7 +10,7 @@
 #include "tests/unit/lib/tinyreg.h"
 #include "tests/unit/lib/unit.h"
 
-enum { CHUNK = 1000, SIZE = 3500 };
+enum { CHUNK = 1000, SIZE = 3500, BIG = 300000, BIG_CHUNK = 30000 };
 
 struct fixture {
 	struct tinyreg *t;
@@ -18,7 +18,8 @@ struct fixture {
 	struct ck_descriptor subject; /* "an image" */
 	char list[CK_REFERRERS_NAME]; /* its list's tag */
 	uint8_t layer[32];
-	uint8_t bytes[SIZE], digest[32]; /* a blob to copy */
+	uint8_t bytes[BIG], digest[32]; /* a blob to copy: SIZE of it */
+	size_t size, chunk;
 	char name[CK_DIGEST_STR];
 };
 
@@ -33,7 +34,9 @@ static int setup(void **state)
 	ck_digest_str(f->subject.digest_str, f->subject.digest);
 	ck_referrers_name(f->list, f->subject.digest);
 	ck_sha256(f->layer, "a layer", 7);
-	for (size_t i = 0; i < SIZE; i++)
+	f->size = SIZE;
+	f->chunk = CHUNK;
+	for (size_t i = 0; i < BIG; i++)
 		f->bytes[i] = (uint8_t)(i * 7 + i / 251);
 	ck_sha256(f->digest, f->bytes, SIZE);
 	ck_digest_str(f->name, f->digest);
@@ -63,7 +66,7 @@ static struct ck_image_writer *open_writer(const struct fixture *f, const char *
 					   const char *mount_from)
 {
 	const struct ck_image_writer_opts opts = { .push = { .mount_from = mount_from,
-							     .chunk = CHUNK } };
+							     .chunk = f->chunk } };
 	struct ck_image_writer *w = NULL;
 	struct ck_err err = { 0 };
 
@@ -186,7 +189,7 @@ static void puts_a_manifest_again(void **state)
 
 	f->k->put_manifest = (struct tinyreg_fault){ .nth = 0, .times = 2 };
 	assert_works(mkimage_write(ref_of(f, ":x"), 1, 1, digest, &err), &err);
-	f->k->put_manifest = (struct tinyreg_fault){ 0, 1000, 0, "403 Forbidden" };
+	f->k->put_manifest = (struct tinyreg_fault){ 0, 1000, 0, "403 Forbidden", 0 };
 	assert_fails(mkimage_write(ref_of(f, ":y"), 1, 1, digest, &err), -EACCES, &err,
 		     "manifest y");
 	assert_null(tinyreg_get(f->t, "y", NULL));
@@ -227,10 +230,10 @@ static int copy(struct fixture *f, struct source *s, const char *mount_from, str
 	CK_AUTO(ck_reader_closep) struct ck_reader *r = NULL;
 	uint64_t seen = 0;
 
-	assert_works(ck_reader_open(&r, &ops, s, SIZE, err), err);
+	assert_works(ck_reader_open(&r, &ops, s, f->size, err), err);
 	int rc = ck_image_writer_copy(w, r, f->digest, note_progress, &seen, err);
 	if (rc == 0)
-		assert_int_equal(seen, SIZE);
+		assert_int_equal(seen, f->size);
 	return rc;
 }
 
@@ -288,7 +291,7 @@ static void copies_anew_what_was_lost(void **state)
 	struct source s = { .f = f };
 	struct ck_err err = { 0 };
 
-	f->k->strict = true;
+	f->k->strict = f->k->strict_get = true;
 	f->k->patch = (struct tinyreg_fault){ .nth = 2, .times = 1, .keep = 500 };
 	assert_works(copy(f, &s, NULL, &err), &err);
 	assert_int_equal(s.n_read, 2 * SIZE);
@@ -301,6 +304,24 @@ static void copies_anew_what_was_lost(void **state)
 	s.n_read = 0;
 	assert_fails(copy(f, &s, NULL, &err), -EBADMSG, &err, "damaged");
 	assert_int_equal(s.n_read, 2 * SIZE); /* a second time, in one piece */
+}
+
+/* The progress stands still then. */
+static void does_not_go_back(void **state)
+{
+	struct fixture *f = *state;
+	struct source s = { .f = f };
+	struct ck_err err = { 0 };
+
+	f->size = BIG;
+	f->chunk = BIG_CHUNK;
+	ck_sha256(f->digest, f->bytes, BIG);
+	ck_digest_str(f->name, f->digest);
+	f->k->forgetful = true;
+	f->k->patch = (struct tinyreg_fault){ .nth = 8, .times = 1, .keep = 500 };
+	assert_works(copy(f, &s, NULL, &err), &err);
+	assert_int_equal(s.n_read, 2 * BIG);
+	assert_memory_equal(tinyreg_get(f->t, f->name, NULL), f->bytes, BIG);
 }
 
 /* ---- artifacts ---- */
@@ -419,6 +440,8 @@ static void writes_over_no_list_that_it_cannot_read(void **state)
 
 	put_list(f->t, f->list, "{\"schemaVersion\":2}");
 	assert_fails(write_artifact(f, "sealed", digest, &err), -EBADMSG, &err, f->list);
+	f->k->get_manifest = (struct tinyreg_fault){ 0, 1000, 0, "403 Forbidden", 0 };
+	assert_fails(write_artifact(f, "sealed", digest, &err), -EACCES, &err, f->list);
 	assert_int_equal(tinyreg_count(f->t, "PUT /v2/r/x/manifests/sha256-"), 0);
 }
 
@@ -528,6 +551,7 @@ int main(void)
 		T(mounts_blobs),
 		T(uploads_what_cannot_be_mounted),
 		T(copies_anew_what_was_lost),
+		T(does_not_go_back),
 		T(leaves_the_list_to_the_registry),
 		T(lists_what_the_registry_does_not),
 		T(writes_over_no_list_that_it_cannot_read),

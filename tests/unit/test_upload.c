@@ -147,7 +147,7 @@ static void resumes_after_a_cut(void **state)
 		keep = keep < sent ? keep : sent;
 		/* One byte of the first piece cannot be told from none: it starts anew. */
 		size_t kept = nth == 0 && keep == 1 ? 0 : keep;
-		f->k->relative = i % 2;
+		f->k->relative = f->k->strict = i % 2;
 		f->k->patch = (struct tinyreg_fault){ .nth = nth, .times = 1, .keep = keep };
 		assert_works(push(f, 3500, 300, &err), &err);
 		expect_there(f, 3500);
@@ -159,16 +159,63 @@ static void resumes_after_a_cut(void **state)
 
 static void goes_on_after_trouble(void **state)
 {
-	static const char *const statuses[] = { "503 Busy", "408 Slow", "429 Slower", "409 Not" };
+	static const char *const statuses[] = { "503 Busy", "408 Slow", "429 Slower", "409 Not",
+						"416 Range Not Satisfiable" };
 
 	for (size_t i = 0; i < N_OF(statuses); i++) {
 		struct fixture *f = *state;
 		struct ck_err err = { 0 };
-		f->k->patch = (struct tinyreg_fault){ 2, 2, 0, statuses[i] };
-		f->k->put = (struct tinyreg_fault){ 0, 1, 0, statuses[i] };
+		f->k->patch = (struct tinyreg_fault){ 2, 2, 0, statuses[i], 0 };
+		f->k->put = (struct tinyreg_fault){ 0, 1, 0, statuses[i], 0 };
 		assert_works(push(f, 3500, 300, &err), &err);
 		expect_there(f, 3500);
 		assert_int_equal(tinyreg_received(f->t), 3500 + 2 * 1000);
+		again(state);
+	}
+}
+
+/* Much of it in all, little of it at a time. */
+static void has_patience(void **state)
+{
+	struct fixture *f = *state;
+	struct ck_err err = { 0 };
+
+	f->k->patch = (struct tinyreg_fault){ 0, 1000, 0, "503 Busy", 2 };
+	assert_works(push(f, 9500, 300, &err), &err);
+	expect_there(f, 9500);
+	assert_int_equal(tinyreg_count(f->t, "PATCH"), 20);
+}
+
+static void does_not_believe_what_cannot_be(void **state)
+{
+	static const struct {
+		const char *patch, *get;
+		const char *part; /* NULL: it works */
+	} rows[] = {
+		{ "0-10", NULL, NULL },	 /* less than it had; asked, it says more */
+		{ "0-998", NULL, NULL }, /* likewise */
+		{ "0-x", NULL, NULL },
+		{ "0-1000", NULL, NULL }, /* who counts from 1 */
+		{ NULL, "0-10", "has lost the 2000 bytes" },
+		{ NULL, "0-1998", "has lost the 2000 bytes" },
+		{ NULL, "0-3000", "has lost the 2000 bytes" }, /* more than was sent */
+		{ NULL, "none", "has lost the 2000 bytes" },
+	};
+
+	for (size_t i = 0; i < N_OF(rows); i++) {
+		struct fixture *f = *state;
+		struct ck_err err = { 0 };
+		f->k->patch_range = rows[i].patch;
+		f->k->get_range = rows[i].get;
+		if (rows[i].get)
+			f->k->patch = (struct tinyreg_fault){ .nth = 2, .times = 1 };
+		int rc = push(f, rows[i].patch ? 1500 : 3000, 300, &err);
+		if (rows[i].part) {
+			assert_fails(rc, -ESTALE, &err, rows[i].part);
+		} else {
+			assert_works(rc, &err);
+			expect_there(f, 1500);
+		}
 		again(state);
 	}
 }
@@ -178,7 +225,7 @@ static void gives_up_in_the_end(void **state)
 	struct fixture *f = *state;
 	struct ck_err err = { 0 };
 
-	f->k->patch = (struct tinyreg_fault){ 1, 1000, 0, "503 Busy" };
+	f->k->patch = (struct tinyreg_fault){ 1, 1000, 0, "503 Busy", 0 };
 	assert_fails(push(f, 3500, 300, &err), -EPROTO, &err, "given up after 6 tries");
 	assert_non_null(strstr(err.msg, "503"));
 	assert_int_equal(tinyreg_count(f->t, "PATCH"), 7);
@@ -191,7 +238,7 @@ static void tells_what_is_lost(void **state)
 	for (int strict = 0; strict < 2; strict++) {
 		struct fixture *f = *state;
 		struct ck_err err = { 0 };
-		f->k->strict = strict;
+		f->k->strict = f->k->strict_get = strict;
 		f->k->forgetful = !strict;
 		f->k->patch = (struct tinyreg_fault){ .nth = 0, .times = 1, .keep = 500 };
 		assert_works(push(f, 3500, 300, &err), &err);
@@ -201,7 +248,7 @@ static void tells_what_is_lost(void **state)
 		assert_int_equal(tinyreg_received(f->t), 4500);
 		again(state);
 		f = *state;
-		f->k->strict = strict;
+		f->k->strict = f->k->strict_get = strict;
 		f->k->forgetful = !strict;
 		f->k->patch = (struct tinyreg_fault){ .nth = 2, .times = 1, .keep = 500 };
 		assert_fails(push(f, 3500, 300, &err), -ESTALE, &err,
@@ -438,6 +485,8 @@ int main(void)
 		T(skips_what_is_there),
 		T(resumes_after_a_cut),
 		T(goes_on_after_trouble),
+		T(has_patience),
+		T(does_not_believe_what_cannot_be),
 		T(gives_up_in_the_end),
 		T(tells_what_is_lost),
 		T(ends_though_answers_are_cut),

@@ -37,7 +37,7 @@ struct tinyreg {
 	size_t n_things;
 	struct upload uploads[UPLOADS_MAX];
 	size_t n_uploads;
-	unsigned n_patch, n_put, n_put_manifest;
+	unsigned n_patch, n_put, n_put_manifest, n_get_manifest;
 	uint64_t received;
 	char ranges[4096];
 };
@@ -88,7 +88,7 @@ const void *tinyreg_get(const struct tinyreg *t, const char *name, size_t *nbyte
 /* 1: the fault happened, and the request is answered or cut. */
 static bool faulty(const struct tinyreg_fault *f, unsigned n, struct stub_conn *c)
 {
-	if (n < f->nth || n - f->nth >= f->times)
+	if (n < f->nth || n - f->nth >= f->times || (f->every && (n - f->nth) % f->every))
 		return false;
 	if (f->status)
 		stub_replys(c, f->status, "", "{\"errors\":[{\"code\":\"TROUBLE\"}]}");
@@ -105,12 +105,14 @@ static void take(struct upload *u, const struct stub_req *req, size_t nbytes)
 }
 
 /* The headers that say where upload I goes on. */
-static void where(const struct tinyreg *t, char out[512], size_t i, bool range)
+static void where(const struct tinyreg *t, char out[512], size_t i, const char *range)
 {
 	const struct upload *u = &t->uploads[i];
 	char has[64] = "", min[64] = "";
 
 	if (range)
+		snprintf(has, sizeof has, "Range: %s\r\n", range);
+	else
 		snprintf(has, sizeof has, "Range: 0-%zu\r\n", u->nbytes ? u->nbytes - 1 : 0);
 	if (t->knobs.min_chunk)
 		snprintf(min, sizeof min, "OCI-Chunk-Min-Length: %u\r\n", t->knobs.min_chunk);
@@ -136,7 +138,7 @@ static void start_upload(struct tinyreg *t, const struct stub_req *req, struct s
 	}
 	MUST(t->n_uploads < UPLOADS_MAX);
 	t->uploads[t->n_uploads].open = true;
-	where(t, headers, t->n_uploads++, true);
+	where(t, headers, t->n_uploads++, NULL);
 	stub_replys(c, "202 Accepted", headers, "");
 }
 
@@ -166,7 +168,7 @@ static void patch(struct tinyreg *t, size_t i, const struct stub_req *req, struc
 	} else {
 		u->n_patches++;
 		take(u, req, req->body_len);
-		where(t, headers, i, true);
+		where(t, headers, i, k->patch_range);
 		stub_replys(c, "202 Accepted", k->quiet ? "" : headers, "");
 	}
 }
@@ -219,7 +221,8 @@ static void on_upload(struct tinyreg *t, const struct stub_req *req, struct stub
 	/* The query is to be kept as it was given. */
 	MUST(sscanf(at, "/blobs/uploads/u%zu?", &i) == 1 && i < t->n_uploads && state);
 	struct upload *u = &t->uploads[i];
-	bool stale = t->knobs.strict && strtoul(state + 12, NULL, 10) != u->nbytes;
+	bool strict = strcmp(req->method, "GET") ? t->knobs.strict : t->knobs.strict_get;
+	bool stale = strict && strtoul(state + 12, NULL, 10) != u->nbytes;
 	if (!u->open || stale) {
 		stub_replys(c, "404 Not Found", "",
 			    "{\"errors\":[{\"code\":\"BLOB_UPLOAD_INVALID\"}]}");
@@ -233,7 +236,7 @@ static void on_upload(struct tinyreg *t, const struct stub_req *req, struct stub
 	} else if (t->knobs.forgetful) {
 		stub_replys(c, "404 Not Found", "", "");
 	} else {
-		where(t, headers, i, true);
+		where(t, headers, i, t->knobs.get_range);
 		stub_sendf(c, "HTTP/1.1 204 No Content\r\n%s\r\n", headers);
 	}
 }
@@ -259,7 +262,8 @@ static void on_manifest(struct tinyreg *t, const struct stub_req *req, const cha
 	uint8_t raw[CK_SHA256_LEN];
 
 	if (strcmp(req->method, "PUT") != 0) {
-		give(t, req, name, c);
+		if (!faulty(&t->knobs.get_manifest, t->n_get_manifest++, c))
+			give(t, req, name, c);
 		return;
 	}
 	MUST(stub_header(req, "content-type"));

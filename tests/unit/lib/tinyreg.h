@@ -20,20 +20,23 @@ struct tinyreg_fault {
 	unsigned nth, times; /* TIMES 0: nothing ever happens */
 	size_t keep;	     /* of the body so many bytes are taken, then the connection is cut */
 	const char *status;  /* or NULL; this is answered in the place of a cut, nothing taken */
+	unsigned every;	     /* only each EVERYth of them; 0: all */
 };
 
 struct tinyreg_knobs {
-	bool relative;	/* Locations are without scheme and host */
-	bool strict;	/* an upload's Location is good until it changes, as Docker's is */
-	bool forgetful; /* nobody may ask how far an upload is */
-	bool quiet;	/* PATCH is answered without Range, and without Location */
-	bool one_patch; /* a second one is refused */
-	bool no_patch;	/* all are */
-	bool mounts;	/* of what is in BESIDE */
-	bool referrers; /* there is a list of what refers to an image */
-	bool liar;	/* manifests have other digests than they have */
+	bool relative;	 /* Locations are without scheme and host */
+	bool strict;	 /* an upload's Location is good until it changes ... */
+	bool strict_get; /* ... also for asking how far it is, as Docker's is */
+	bool forgetful;	 /* nobody may ask how far an upload is */
+	bool quiet;	 /* PATCH is answered without Range, and without Location */
+	bool one_patch;	 /* a second one is refused */
+	bool no_patch;	 /* all are */
+	bool mounts;	 /* of what is in BESIDE */
+	bool referrers;	 /* there is a list of what refers to an image */
+	bool liar;	 /* manifests have other digests than they have */
+	const char *patch_range, *get_range; /* what it says in the place of the right Range */
 	unsigned min_chunk, max_body;
-	struct tinyreg_fault patch, put, put_manifest;
+	struct tinyreg_fault patch, put, put_manifest, get_manifest;
 	/* Called before a manifest is put as REFERENCE, and after it was. */
 	void (*on_manifest)(struct tinyreg *t, const char *reference, bool after);
 	void *ctx;
