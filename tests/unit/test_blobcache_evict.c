@@ -131,6 +131,7 @@ static void test_wrong_clock(void **state)
 	put_all(b, 1);
 	for (uint64_t i = 0; i < 6; i++)
 		age_block(b, i, i < 3 ? oldest[i] : 300 * 86400.0 + (double)i);
+	age_block(b, 5, -50); /* only just */
 	save(s.c, "doc", 1, 30000);
 	age_file(path_of(s.dir, "doc", 1), -86400);
 	save(s.c, "doc", 2, 30000);
@@ -140,6 +141,12 @@ static void test_wrong_clock(void **state)
 		assert_int_equal(has(b, i), i >= 3);
 	assert_int_equal(access(path_of(s.dir, "doc", 1), F_OK), -1);
 	assert_int_equal(access(path_of(s.dir, "doc", 2), F_OK), -1);
+	save(s.c, "doc", 1, 30000);
+	age_file(path_of(s.dir, "doc", 1), -50);
+	prune(s.c, 3 * BLOCK);
+	for (uint64_t i = 0; i < 6; i++)
+		assert_int_equal(has(b, i), i == 3 + 2);
+	assert_int_equal(access(path_of(s.dir, "doc", 1), F_OK), 0);
 	ck_cached_blob_close(b);
 	stand_down(&s);
 }
@@ -237,6 +244,18 @@ static void test_bound_small(void **state)
 	}
 	assert_true(disk_under(s.dir) > limit / 2);
 	assert_true(is_small_there(s.c, "index", 399));
+	/* Large ones make room for themselves, but for more than there ever is. */
+	for (uint32_t i = 400; i < 410; i++) {
+		save(s.c, "index", i, 700000);
+		assert_true(is_small_there(s.c, "index", i));
+		assert_true(disk_under(s.dir) <= limit);
+	}
+	struct ck_err err = { 0 };
+	uint8_t digest[CK_SHA256_LEN] = { 0 }, *p = calloc(1, limit + 1);
+	assert_fails(ck_blobcache_save(s.c, "index", digest, p, limit + 1, &err), -ENOSPC, &err,
+		     "no room");
+	free(p);
+	assert_true(is_small_there(s.c, "index", 409));
 	stand_down(&s);
 }
 
