@@ -121,9 +121,10 @@ $(BUILD)/e2e/%: $(BUILD)/tests/e2e/lib/%.o
 $(BUILD)/e2e/treegen: $(call objs,tests/e2e/lib/treegen)
 $(BUILD)/e2e/treedump: $(call objs,tests/e2e/lib/treedump)
 
+BENCH_LIBS_cache = -lsqlite3
 $(BUILD)/bench/%: $(BUILD)/tools/bench/%.o $(LIB)
 	@mkdir -p $(@D)
-	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $(BENCH_LIBS_$(@F))
 
 # The packages are installed first, in a make of its own: pkg-config is asked when
 # a makefile is read.
