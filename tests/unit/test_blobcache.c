@@ -77,10 +77,16 @@ static void test_large(void **state)
 	assert_int_equal(ck_cached_blob_forget(b, n - 3000, 2993), 428);
 	assert_int_equal(ck_cached_blob_bytes(b), BLOCK);
 	ck_cached_blob_close(b);
-	b = open_blob(s.c, 2, UINT64_MAX);
-	ck_cached_blob_put(b, 0, have);
-	assert_false(ck_cached_blob_get(b, 0, have));
-	ck_cached_blob_close(b);
+	const uint64_t impossible[] = { (uint64_t)1 << 44, INT64_MAX, UINT64_MAX };
+	for (size_t i = 0; i < N_OF(impossible); i++) {
+		b = open_blob(s.c, 2, impossible[i]);
+		ck_cached_blob_put(b, 0, have);
+		assert_int_equal(b->fd, -1);
+		assert_int_equal(b->file.n_blocks, 0);
+		assert_false(has(b, 0));
+		ck_cached_blob_close(b);
+	}
+	assert_int_equal(s.c->paused_until, 0); /* it is no trouble with the disk */
 	free(have);
 	stand_down(&s);
 }
@@ -98,6 +104,15 @@ static void test_zeros(void **state)
 	assert_true(ck_cached_blob_get(b, 1, got));
 	assert_memory_equal(got, zeros, BLOCK);
 	assert_false(ck_cached_blob_get(b, 0, got));
+	/* One whose checksum comes out as 0, which says "absent": its first bytes are what the sum
+	 * starts from. */
+	uint32_t start;
+	memcpy(&start, b->file.digest, sizeof start);
+	start ^= 2;
+	memcpy(zeros, &start, sizeof start);
+	ck_cached_blob_put(b, 2, zeros);
+	assert_true(ck_cached_blob_get(b, 2, got));
+	assert_memory_equal(got, zeros, BLOCK);
 	ck_cached_blob_close(b);
 	stand_down(&s);
 }

@@ -229,6 +229,26 @@ static void test_bound(void **state)
 	}
 }
 
+/* Processes that each write less than what is between two looks at the total. */
+static void test_bound_short(void **state)
+{
+	const uint64_t limit = 4 << 20;
+	struct stand s;
+	(void)state;
+	stand_up(&s, limit);
+	for (uint32_t i = 0; i < 400; i++) {
+		struct ck_blobcache *c = open_cache(s.dir, limit);
+		struct ck_cached_blob *b = open_blob(c, i / 50, 50 * BLOCK);
+		put(b, i / 50, i % 50);
+		assert_int_equal(look(b, i / 50, i % 50), 1);
+		ck_cached_blob_close(b);
+		ck_blobcache_close(c);
+		assert_true(disk_under(s.dir) <= limit);
+	}
+	assert_true(disk_under(s.dir) > limit / 2);
+	stand_down(&s);
+}
+
 /* Small files count, and go. */
 static void test_bound_small(void **state)
 {
@@ -617,11 +637,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_order),	    cmocka_unit_test(test_wrong_clock),
 		cmocka_unit_test(test_touch),	    cmocka_unit_test(test_bound),
-		cmocka_unit_test(test_bound_small), cmocka_unit_test(test_no_room),
-		cmocka_unit_test(test_whole_files), cmocka_unit_test(test_sweep),
-		cmocka_unit_test(test_unused),	    cmocka_unit_test(test_small),
-		cmocka_unit_test(test_litter),	    cmocka_unit_test(test_old_indexes),
-		cmocka_unit_test(test_list),	    cmocka_unit_test(test_verify),
+		cmocka_unit_test(test_bound_small), cmocka_unit_test(test_bound_short),
+		cmocka_unit_test(test_no_room),	    cmocka_unit_test(test_whole_files),
+		cmocka_unit_test(test_sweep),	    cmocka_unit_test(test_unused),
+		cmocka_unit_test(test_small),	    cmocka_unit_test(test_litter),
+		cmocka_unit_test(test_old_indexes), cmocka_unit_test(test_list),
+		cmocka_unit_test(test_verify),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
