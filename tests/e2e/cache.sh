@@ -87,7 +87,7 @@ cp "$WORK/good" "$blob"
 
 # ---- the bound ----
 # Small indexes are old, and there are many of them: the newest stay.
-mkdir -p -m 700 "$WORK/small/index"
+mkdir -m 700 "$WORK/small" "$WORK/small/index"
 for i in $(seq 300); do
 	f=$WORK/small/index/$(printf '%064x' "$i")
 	head -c 5000 /dev/urandom >"$f"
