@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "fs/oci/dockername.h"
+#include "fs/registry/certs.h"
 #include "fs/registry/steps.h"
 
 enum { TIMEOUT_MS = 30000, TRIES = 5, STALL_MIN_MS = 500, STALL_MAX_MS = 10000, SAID_MAX = 300 };
@@ -58,6 +59,22 @@ static int check_auth_file(const struct ck_registry_opts *opts, struct ck_err *e
 	return rc < 0 ? rc : ck_json_parse_secret(&j, text.data, text.len, opts->auth_file, err);
 }
 
+/* Where containerd finds no hosts.toml, it takes certificates from its place. */
+static int take_certs(struct ck_hosts_entry *e, const char *dir, const char *host,
+		      struct ck_err *err)
+{
+	CK_AUTO(ck_certs_free) struct ck_certs c = { 0 };
+	int rc = ck_certs_read(&c, dir, host, err);
+
+	if (rc < 0)
+		return rc;
+	e->ca = c.roots;
+	c.roots = (struct ck_buf){ 0 };
+	e->cert_file = ck_take(c.cert_file);
+	e->key_file = ck_take(c.key_file);
+	return 0;
+}
+
 static int open_all(struct ck_registry *r, const struct ck_registry_opts *opts, struct ck_err *err)
 {
 	CK_AUTO(ck_hosts_free) struct ck_hosts hosts = { 0 };
@@ -66,6 +83,8 @@ static int open_all(struct ck_registry *r, const struct ck_registry_opts *opts, 
 
 	if (rc == 0)
 		rc = ck_hosts_read(&hosts, dir, r->host, err);
+	if (rc == 0 && !hosts.found)
+		rc = take_certs(&hosts.server, dir, r->host, err);
 	return rc < 0 ? rc : make_endpoints(r, &hosts, opts, err);
 }
 

@@ -235,6 +235,23 @@ static void directories(void **state)
 		     "certs/a.example/hosts.toml line 2");
 }
 
+/* Certificates in containerd's own directory count where it has no hosts.toml. */
+static void containerds_certs(void **state)
+{
+	struct ck_registry_opts o = { .hosts_dir = tmp_path("cd"), .certs_dir = tmp_path("none") };
+	struct ck_registry *r = NULL;
+	struct ck_err err = { 0 };
+
+	(void)state;
+	(void)mkdir(tmp_path("cd"), 0700);
+	(void)mkdir(tmp_path("cd/h.example"), 0700);
+	tmp_file("cd/h.example/x.key", "");
+	assert_fails(ck_registry_open(&r, "h.example", "x", &o, &err), -ENOENT, &err, "x.cert");
+	tmp_file("cd/h.example/hosts.toml", "");
+	assert_works(ck_registry_open(&r, "h.example", "x", &o, &err), &err);
+	ck_registry_close(r);
+}
+
 static void certs(void **state)
 {
 	CK_AUTO(ck_certs_free) struct ck_certs c = { 0 };
@@ -326,8 +343,10 @@ static void urls(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(toml),	       cmocka_unit_test(hosts), cmocka_unit_test(bad_hosts),
-		cmocka_unit_test(directories), cmocka_unit_test(certs), cmocka_unit_test(urls),
+		cmocka_unit_test(toml),	     cmocka_unit_test(hosts),
+		cmocka_unit_test(bad_hosts), cmocka_unit_test(directories),
+		cmocka_unit_test(certs),     cmocka_unit_test(containerds_certs),
+		cmocka_unit_test(urls),
 	};
 
 	return cmocka_run_group_tests(tests, stand_group_setup, stand_group_teardown);

@@ -192,6 +192,7 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 		rc = ck_secret_init(err);
 	if (rc == 0)
 		rc = ck_session_open(&s, o, err);
+	ck_log_init("cloakfs", CK_LOG_INFO); /* a service from here on */
 	if (rc == 0)
 		rc = ck_session_image(&s, o->keys, o->n_keys, o, err);
 	if (rc == 0)
@@ -201,7 +202,6 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 	rc = ck_session_stack(&stack, &s, SIZE_MAX, o->view == CK_VIEW_ROOTFS, err);
 	if (rc < 0)
 		return rc;
-	ck_log_init("cloakfs", CK_LOG_INFO); /* a service from here on */
 	note_pin(o->args[0]);
 	struct ck_mount_spec spec = { .source = o->args[0],
 				      .upper = o->writable,

@@ -53,6 +53,9 @@ static void send_blob(struct stand *st, const char *act, const struct stub_req *
 	} else if (is(act, "cut") || is(act, "reset")) { /* half of it, and the rest is owed */
 		send_part(c, off, off + n / 2, off, end, BLOB_LEN, n, "");
 		is(act, "cut") ? stub_end(c) : stub_cut(c);
+	} else if (is(act, "two")) { /* bytes, and no more */
+		send_part(c, off, off + 2, off, end, BLOB_LEN, n, "");
+		stub_end(c);
 	} else if (is(act, "stall")) {
 		send_part(c, off, off + n / 2, off, end, BLOB_LEN, n, "");
 		stub_hold(c);
