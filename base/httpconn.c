@@ -361,5 +361,6 @@ int ck_httpconn_try(struct ck_httpconn *c, const struct ck_httpconn_config *conf
 	if (code == CURLE_OK)
 		return 0;
 	res->no_tls = code == CURLE_SSL_CONNECT_ERROR;
+	res->no_trust = code == CURLE_PEER_FAILED_VERIFICATION;
 	return ck_fail(err, curl_errno(code), "%s", why[0] ? why : curl_easy_strerror(code));
 }

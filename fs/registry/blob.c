@@ -146,7 +146,7 @@ static enum ck_turn judge(struct ck_endpoint *e, struct flow *f, const struct ck
 {
 	long s = res->status;
 
-	if (*rc == -EACCES || *rc == -ENOMEM)
+	if (ck_registry_error_stays(*rc, res))
 		return CK_TURN_FINAL;
 	if (f->unusable) {
 		f->n_unusable += f->asked.asked;
@@ -204,6 +204,8 @@ int ck_registry_fetch(struct ck_registry *r, const struct ck_registry_want *want
 	struct ck_turns t = { .tries_left = UINT_MAX, .cancel = want->cancel };
 	char digest[CK_DIGEST_STR];
 	struct ck_endpoint *e;
+	struct ck_err last = { 0 };
+	int old = 0;
 	unsigned n = 0;
 
 	*fetched = (struct ck_registry_fetched){ 0 };
@@ -221,6 +223,10 @@ int ck_registry_fetch(struct ck_registry *r, const struct ck_registry_want *want
 			rc = end;
 			break;
 		}
+		ck_registry_keep_reason(&rc, err, old, &last);
+		old = rc;
+		if (err)
+			last = *err;
 	}
 	if (rc < 0) {
 		ck_digest_str(digest, want->digest);

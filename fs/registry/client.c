@@ -122,6 +122,20 @@ bool ck_registry_status_passes(long status)
 	return status == 408 || status == 429 || status >= 500;
 }
 
+bool ck_registry_error_stays(int rc, const struct ck_http_res *res)
+{
+	return rc == -EACCES || rc == -ENOMEM || rc == -EINVAL || (rc < 0 && res->no_trust);
+}
+
+void ck_registry_keep_reason(int *rc, struct ck_err *err, int old_rc, const struct ck_err *old)
+{
+	if (*rc != -ETIMEDOUT || old_rc == 0 || old_rc == -ETIMEDOUT)
+		return;
+	*rc = old_rc;
+	if (err)
+		*err = *old;
+}
+
 void ck_registry_blame(const struct ck_endpoint *e, struct ck_err *err)
 {
 	/* Of the transport's errors the URL says it. */
@@ -181,7 +195,8 @@ static int take_turn(struct ck_registry *r, struct ck_endpoint *e, const struct 
 
 	if (rc < 0) {
 		ck_registry_blame(e, err);
-		ck_turns_end(t, rc == -EACCES || rc == -ENOMEM ? CK_TURN_FINAL : CK_TURN_FAILED, 0);
+		ck_turns_end(t, ck_registry_error_stays(rc, res) ? CK_TURN_FINAL : CK_TURN_FAILED,
+			     0);
 		return rc;
 	}
 	if (res->status == 401 || ck_registry_status_passes(res->status)) {
@@ -207,7 +222,8 @@ int ck_registry_do(struct ck_registry *r, const struct ck_registry_req *req,
 	struct ck_turns t = { .end_ms = ck_now_ms() + r->timeout_ms,
 			      .tries_left = req->tries ? req->tries : TRIES };
 	struct ck_endpoint *e;
-	int rc = -ETIMEDOUT;
+	struct ck_err last = { 0 };
+	int rc = ck_fail(err, -ETIMEDOUT, "no time left"), old = 0;
 
 	/* What stands behind a URL is for the host itself to answer. */
 	bool alone = req->push || *req->path == '/' || strstr(req->path, "://");
@@ -218,6 +234,10 @@ int ck_registry_do(struct ck_registry *r, const struct ck_registry_req *req,
 		rc = take_turn(r, e, req, &t, res, err);
 		if (rc == 0)
 			return 0;
+		ck_registry_keep_reason(&rc, err, old, &last);
+		old = rc;
+		if (err)
+			last = *err;
 	}
 	/* An answer is one, though it is not a good one. */
 	return rc == -EPROTO && ck_registry_status_passes(res->status) ? 0 : rc;

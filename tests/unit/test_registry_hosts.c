@@ -1,10 +1,13 @@
 /* hosts.toml, certs.d, and the URLs that they lead to. */
 #include "tests/unit/lib/regstand.h"
 
+#include <openssl/pem.h>
+
 #include "base/url.h"
 #include "fs/registry/certs.h"
 #include "fs/registry/hosts.h"
 #include "fs/registry/toml.h"
+#include "tests/unit/lib/mint.h"
 
 #define N "\n"
 
@@ -340,12 +343,179 @@ static void urls(void **state)
 	assert_string_equal(ck_buf_str(&b), "a-._~b%2F%20%C3%A4%26%3D");
 }
 
+/* ---- TLS -------------------------------------------------------------------------- */
+
+static void hello(void *ctx, const struct stub_req *q, struct stub_conn *c)
+{
+	(void)ctx, (void)q;
+	stub_replys(c, "200 OK", "Content-Type: " CK_MEDIA_MANIFEST "\r\n", "{}");
+}
+
+static int resolve(const char *host, const struct ck_registry_opts *o, struct ck_err *err)
+{
+	CK_AUTO(ck_registry_closep) struct ck_registry *r = NULL;
+	CK_AUTO(ck_freep) char *type = NULL;
+	char digest[CK_DIGEST_STR];
+	CK_BUF doc = { 0 };
+
+	memset(err, 0, sizeof *err);
+	int rc = ck_registry_open(&r, host, "x", o, err);
+	return rc < 0 ? rc : ck_registry_resolve(r, "t", &doc, &type, digest, err);
+}
+
+static void pem_key(const char *name, EVP_PKEY *key)
+{
+	FILE *f = fopen(tmp_path(name), "w");
+
+	assert_true(f && PEM_write_PrivateKey(f, key, NULL, NULL, 0, NULL, NULL));
+	assert_int_equal(fclose(f), 0);
+}
+
+static void tls(void **state)
+{
+	struct mint_cert ca = { .cn = "CA", .ca = true };
+	struct mint_cert leaf = { .cn = "server", .san = "IP:127.0.0.1" };
+	X509 *root = mint_cert(&ca, mint_rsa(0), NULL, NULL);
+	X509 *cert = mint_cert(&leaf, mint_rsa(1), root, mint_rsa(0));
+	struct ck_registry_opts o = { .timeout_ms = 700,
+				      .hosts_dir = tmp_path("tls-hosts"),
+				      .certs_dir = tmp_path("tls-certs") };
+	char name[128];
+	struct ck_err err;
+
+	(void)state;
+	mint_pem_file(tmp_path("leaf.pem"), cert);
+	mint_pem_file(tmp_path("root.pem"), root);
+	pem_key("leaf.key", mint_rsa(1));
+	struct stub_opts so = { .answer = hello,
+				.cert = tmp_path("leaf.pem"),
+				.key = tmp_path("leaf.key"),
+				.client_ca = tmp_path("root.pem") };
+	struct stub *asks = stub_open(&so);
+	so.client_ca = NULL;
+	struct stub *s = stub_open(&so);
+
+	/* A certificate that nobody vouches for is no reason to do without. */
+	uint64_t start = ck_now_ms();
+	assert_fails(resolve(stub_host(s), &o, &err), -EPROTO, &err, "certificate");
+	assert_true(ck_now_ms() - start < 400); /* at once */
+	assert_null(strstr(err.msg, "http://"));
+	/* Skipped where the file says so. */
+	(void)mkdir(tmp_path("tls-hosts"), 0700);
+	snprintf(name, sizeof name, "tls-hosts/%s", stub_host(s));
+	(void)mkdir(tmp_path(name), 0700);
+	strcat(name, "/hosts.toml");
+	tmp_file(name, "skip_verify = true");
+	assert_works(resolve(stub_host(s), &o, &err), &err);
+	assert_int_equal(unlink(tmp_path(name)), 0);
+	assert_int_equal(resolve(stub_host(s), &o, &err), -EPROTO);
+	/* A root of the host's own. */
+	(void)mkdir(tmp_path("tls-certs"), 0700);
+	snprintf(name, sizeof name, "tls-certs/%s", stub_host(s));
+	(void)mkdir(tmp_path(name), 0700);
+	strcat(name, "/root.crt");
+	mint_pem_file(tmp_path(name), root);
+	assert_works(resolve(stub_host(s), &o, &err), &err);
+	/* And a client's certificate. */
+	snprintf(name, sizeof name, "tls-certs/%s", stub_host(asks));
+	(void)mkdir(tmp_path(name), 0700);
+	strcat(name, "/root.crt");
+	mint_pem_file(tmp_path(name), root);
+	assert_int_equal(resolve(stub_host(asks), &o, &err), -EPROTO);
+	snprintf(name, sizeof name, "tls-certs/%s/me.cert", stub_host(asks));
+	mint_pem_file(tmp_path(name), cert);
+	snprintf(name, sizeof name, "tls-certs/%s/me.key", stub_host(asks));
+	pem_key(name, mint_rsa(1));
+	assert_works(resolve(stub_host(asks), &o, &err), &err);
+	stub_close(s);
+	stub_close(asks);
+	X509_free(root);
+	X509_free(cert);
+}
+
+/* A mirror's own headers and repository, and a registry that stands elsewhere. */
+static char last_head[4096], last_target[512];
+
+static void keep_head(void *ctx, const struct stub_req *q, struct stub_conn *c)
+{
+	(void)ctx;
+	snprintf(last_head, sizeof last_head, "%s", q->head);
+	snprintf(last_target, sizeof last_target, "%s", q->target);
+	hello(NULL, q, c);
+}
+
+static void to_mirrors(void **state)
+{
+	struct stub_opts so = { .answer = keep_head };
+	struct stub *s = stub_open(&so);
+	struct ck_registry_opts o = { .timeout_ms = 1000,
+				      .hosts_dir = tmp_path("m-hosts"),
+				      .certs_dir = tmp_path("none") };
+	char text[512];
+	struct ck_err err;
+
+	(void)state;
+	(void)mkdir(tmp_path("m-hosts"), 0700);
+	(void)mkdir(tmp_path("m-hosts/docker.io"), 0700);
+	snprintf(text, sizeof text,
+		 "server = \"http://127.0.0.1:1\"" N "[host.\"http://%s/v2/proxy\"]" N
+		 "override_path = true" N "[host.\"http://%s/v2/proxy\".header]" N "x-me = \"1\"",
+		 stub_host(s), stub_host(s));
+	tmp_file("m-hosts/docker.io/hosts.toml", text);
+	assert_works(resolve("docker.io", &o, &err), &err);
+	assert_string_equal(last_target, "/v2/proxy/x/manifests/t?ns=docker.io");
+	assert_non_null(strstr(last_head, "x-me: 1\r\n"));
+	/* One that may not resolve tags is not asked for any. */
+	snprintf(text, sizeof text,
+		 "server = \"http://%s\"" N "[host.\"http://127.0.0.1:1\"]" N
+		 "capabilities = [\"pull\"]",
+		 stub_host(s));
+	tmp_file("m-hosts/docker.io/hosts.toml", text);
+	assert_works(resolve("docker.io", &o, &err), &err);
+	assert_string_equal(last_target, "/v2/x/manifests/t?ns=docker.io");
+	stub_close(s);
+}
+
+/* HTTP without TLS where it was asked for: TLS is not tried. */
+static void plain_http(void **state)
+{
+	struct stub_opts so = { .answer = keep_head };
+	struct stub *s = stub_open(&so);
+	const char *port = strchr(stub_host(s), ':') + 1;
+	char other[32];
+	const char *plain[] = { "other.example", NULL, NULL };
+	struct ck_registry_opts o = { .timeout_ms = 1000,
+				      .hosts_dir = tmp_path("none"),
+				      .certs_dir = tmp_path("none"),
+				      .plain_http = plain };
+	struct ck_err err;
+
+	(void)state;
+	snprintf(other, sizeof other, "127.0.0.1:1%s", port);
+	plain[1] = other;
+	assert_works(resolve(stub_host(s), &o, &err), &err);
+	assert_int_equal(stub_conns(s), 2);
+	plain[1] = stub_host(s);
+	assert_works(resolve(stub_host(s), &o, &err), &err);
+	assert_int_equal(stub_conns(s), 3);
+	plain[1] = "127.0.0.1";
+	assert_works(resolve(stub_host(s), &o, &err), &err);
+	assert_int_equal(stub_conns(s), 4);
+	stub_close(s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(toml),	     cmocka_unit_test(hosts),
-		cmocka_unit_test(bad_hosts), cmocka_unit_test(directories),
-		cmocka_unit_test(certs),     cmocka_unit_test(containerds_certs),
+		cmocka_unit_test(toml),
+		cmocka_unit_test(hosts),
+		cmocka_unit_test(bad_hosts),
+		cmocka_unit_test(directories),
+		cmocka_unit_test(certs),
+		cmocka_unit_test(tls),
+		cmocka_unit_test(to_mirrors),
+		cmocka_unit_test(plain_http),
+		cmocka_unit_test(containerds_certs),
 		cmocka_unit_test(urls),
 	};
 

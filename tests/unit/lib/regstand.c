@@ -216,9 +216,9 @@ const char *said(struct stand *st)
 
 const char *tmp_path(const char *name)
 {
-	static char text[8][256];
+	static char text[64][256];
 	static unsigned n;
-	char *out = text[n++ % 8];
+	char *out = text[n++ % 64];
 
 	snprintf(out, sizeof text[0], "%s/%s", tmp_dir, name);
 	return out;
