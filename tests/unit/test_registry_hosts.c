@@ -484,7 +484,7 @@ static void plain_http(void **state)
 	const char *port = strchr(stub_host(s), ':') + 1;
 	char other[32];
 	const char *plain[] = { "other.example", NULL, NULL };
-	struct ck_registry_opts o = { .timeout_ms = 1000,
+	struct ck_registry_opts o = { .timeout_ms = 10000,
 				      .hosts_dir = tmp_path("none"),
 				      .certs_dir = tmp_path("none"),
 				      .plain_http = plain };
