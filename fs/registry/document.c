@@ -74,7 +74,7 @@ static int take_turn(struct ck_registry *r, struct ck_endpoint *e, const struct 
 		return 0;
 	bool passes =
 	    res->status == 0 || res->status == 200 || ck_registry_status_passes(res->status);
-	bool final = rc == -EACCES || rc == -ENOENT || rc == -EFBIG || rc == -ENOMEM || !passes ||
+	bool final = ck_registry_error_stays(rc, res) || rc == -ENOENT || rc == -EFBIG || !passes ||
 		     (rc == -EBADMSG && t->round > 0);
 	ck_turns_end(t, final ? CK_TURN_FINAL : CK_TURN_FAILED, ck_http_res_retry_ms(res));
 	ck_registry_blame(e, err);
@@ -86,7 +86,8 @@ static int get_document(struct ck_registry *r, const struct asked *q, struct ck_
 {
 	struct ck_turns t = { .end_ms = ck_now_ms() + r->timeout_ms };
 	struct ck_endpoint *e;
-	int rc = -ETIMEDOUT;
+	struct ck_err last = { 0 };
+	int rc = ck_fail(err, -ETIMEDOUT, "no time left"), old = 0;
 
 	ck_turns_start(&t, r->endpoints, r->n_endpoints, q->can, false);
 	t.tries_left = TRIES * (unsigned)t.n;
@@ -94,6 +95,10 @@ static int get_document(struct ck_registry *r, const struct asked *q, struct ck_
 		rc = take_turn(r, e, q, &t, res, digest, err);
 		if (rc == 0)
 			return 0;
+		ck_registry_keep_reason(&rc, err, old, &last);
+		old = rc;
+		if (err)
+			last = *err;
 	}
 	return rc;
 }
