@@ -105,6 +105,9 @@ for bad in 0 1023K x 1.5G -1 8388608T; do
 done
 
 # ---- cloakfs cache ----
+flip() { # FILE OFFSET
+	printf "\\x$(printf %02x $((0x$(xxd -s "$2" -l 1 -p "$1") ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
 C=$WORK/blobs-cache
 mkdir -m 700 "$C"
 head -c 200000 /dev/urandom >"$WORK/whole"
@@ -134,8 +137,8 @@ is "$(find "$C" -type f ! -name lock -printf '%b\n' | awk '{ n += $1 } END { pri
 ok "cache verify" "$CLOAKFS" cache verify --cache-dir "$C"
 matches '^blobs +3, 2 of them whole and checked by their digests, 0 wrong$' "$(cat "$LOG")" "checks blobs"
 matches '^blocks +17, 0 wrong$' "$(cat "$LOG")" "and their blocks"
-printf x | dd of="$C/blobs/$part" bs=1 seek=70000 conv=notrunc status=none
-printf x | dd of="$C/doc/$doc" bs=1 conv=notrunc status=none
+flip "$C/blobs/$part" 70000
+flip "$C/doc/$doc" 0
 "$CLOAKFS" cache verify --cache-dir "$C" >"$WORK/out" 2>"$LOG"
 is 1 $? "exit status 1 where something is wrong"
 matches '^blocks +17, 1 wrong$' "$(cat "$WORK/out")" "says how many blocks"

@@ -280,7 +280,7 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 	if (rc < 0)
 		return rc;
 	note_pin(o->args[0]);
-	if (metrics.fd >= 0)
+	if (metrics.fd >= 0 && metrics.dir < 0) /* a port may be any */
 		ck_log(CK_LOG_INFO, "note: metrics at %s", metrics.address);
 	struct ck_mount_spec spec = { .source = o->args[0],
 				      .upper = o->writable,
