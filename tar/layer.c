@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/text.h"
+#include "tar/blobranges.h"
 #include "tar/embedded.h"
 #include "tar/inflate/decoder.h"
 #include "tar/pass.h"
@@ -59,6 +60,16 @@ static int get_unit(struct ck_layer *l, uint32_t idx, struct ck_unit **unit, con
 	size_t nbytes = (size_t)(ck_units_end(u, idx) - u->units[idx].out_off);
 
 	return ck_unitcache_get(l->cache, l, idx, nbytes, fill, unit, data, err);
+}
+
+/* Says that the units FIRST .. END-1 will be read: at once what would else be asked for unit by
+ * unit, which is slow where the blob is far away. */
+static void advise(const struct ck_layer *l, uint32_t first, uint32_t end)
+{
+	const struct ck_units *u = &l->what.units;
+	uint64_t from = u->points[u->units[first].point].in_off;
+
+	ck_reader_advise(l->plain, from, ck_units_in_end(u, end - 1) - from);
 }
 
 /* Units to be prepared, one after the other. */
@@ -145,7 +156,9 @@ static void share_out(struct ck_layer *l, uint64_t off, size_t nbytes)
 
 	if (!l->pool || nbytes == 0)
 		return;
-	uint32_t idx = ck_units_find(u, off);
+	uint32_t idx = ck_units_find(u, off), last = ck_units_find(u, off + nbytes - 1);
+	if (last > idx)
+		advise(l, idx, last + 1);
 	while (++idx < u->n_units && u->units[idx].out_off < off + nbytes)
 		if (ck_units_alone(u, idx) && !ck_unitcache_has(l->cache, l, idx))
 			submit(l, idx, idx + 1);
@@ -161,6 +174,8 @@ static void look_ahead(struct ck_layer *l, uint64_t off, size_t nbytes)
 	if (!l->pool || nbytes == 0)
 		return;
 	ck_readahead_note(&l->ahead, off, nbytes, &first, &n);
+	if (n)
+		advise(l, first, first + n);
 	for (uint32_t end; n; n -= end - first, first = end) {
 		end = first + 1;
 		while (end - first < n && u->units[end].point == u->units[first].point)
@@ -311,6 +326,13 @@ static int find_out(struct ck_layer *l, const struct ck_layer_spec *spec, struct
 		return 0;
 	l->proof = CK_LAYER_IN_FULL;
 	int rc = ck_pass_run(&l->what, spec, blob, NULL, progress, progress_ctx, err);
+	/* Only all of it proves anything: what was wrong may have been a copy of it. */
+	if (rc == -EBADMSG && ck_reader_refetch(blob, 0, blob_len)) {
+		ck_log(CK_LOG_WARNING, "%s: %s; fetching it again", l->name, err->msg);
+		rc = ck_pass_run(&l->what, spec, blob, NULL, progress, progress_ctx, err);
+		if (rc == -EBADMSG)
+			(void)ck_reader_refetch(blob, 0, blob_len);
+	}
 	if (rc == 0 && spec->full && l->plain)
 		rc = ck_embedded_compare(l->plain, spec->index_off, spec->diff_id, &l->what, err);
 	if (rc == 0)
@@ -408,6 +430,19 @@ bool ck_layer_sealed(const struct ck_layer *l)
 enum ck_layer_proof ck_layer_proof(const struct ck_layer *l)
 {
 	return l->proof;
+}
+
+int ck_layer_prefetch(const struct ck_layer *l, bool all, struct ck_range **out, size_t *n,
+		      struct ck_err *err)
+{
+	const struct ck_blobranges_spec spec = { .units = &l->what.units,
+						 .blob_len = ck_reader_len(l->blob),
+						 .sealed = ck_layer_sealed(l),
+						 .tar = l->what.index.prefetch,
+						 .n_tar = l->what.index.n_prefetch,
+						 .all = all };
+
+	return ck_blobranges(out, n, &spec, err);
 }
 
 uint64_t ck_layer_fetched(const struct ck_layer *l)

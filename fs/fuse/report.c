@@ -50,6 +50,8 @@ static const struct field layer_fields[] = {
 	FIELD(ck_report_layer, verified, STRING),
 	FIELD(ck_report_layer, index, STRING_OR_NULL),
 	FIELD(ck_report_layer, bytes_fetched, NUMBER),
+	FIELD(ck_report_layer, prefetch_ranges, NUMBER_OR_NULL),
+	FIELD(ck_report_layer, prefetch_bytes, NUMBER_OR_NULL),
 };
 
 #define N_OF(a) (sizeof(a) / sizeof(a)[0])
@@ -209,7 +211,10 @@ static void gather_layer(struct ck_report_layer *out, const struct ck_image_laye
 		.blob_size = l->size,
 		.tar_size = ck_layer_len(open),
 		.bytes_fetched = ck_layer_fetched(open),
+		.prefetch_ranges = ck_layer_index(open)->n_prefetch,
 	};
+	for (size_t i = 0; i < out->prefetch_ranges; i++)
+		out->prefetch_bytes += ck_layer_index(open)->prefetch[i].len;
 }
 
 static int gather(struct ck_report *r, const struct ck_report_source *source, char *last_error,

@@ -22,6 +22,8 @@ struct ck_report_layer {
 	uint64_t blob_size;	 /* bytes */
 	uint64_t tar_size;	 /* bytes, decompressed */
 	uint64_t bytes_fetched;	 /* of the blob, opening included */
+	/* What its index says to fetch first, of the tar stream; CK_REPORT_NONE: not told. */
+	uint64_t prefetch_ranges, prefetch_bytes;
 };
 
 struct ck_report {

@@ -301,7 +301,7 @@ static void count_progress(void *ctx, uint64_t nbytes, uint64_t total)
 
 static void passes_blobs_through(void **state)
 {
-	static const struct ck_reader_ops never_ops = { never, NULL };
+	static const struct ck_reader_ops never_ops = { .pread = never };
 	const struct tmplayout *t = *state;
 	size_t len = 1000000;
 	CK_AUTO(ck_freep) uint8_t *bytes = calloc(1, len);

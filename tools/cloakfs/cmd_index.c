@@ -6,6 +6,7 @@
 #include "fs/oci/reference.h"
 #include "tools/cloakfs/commands.h"
 #include "tools/cloakfs/output.h"
+#include "tools/cloakfs/prefetch.h"
 #include "tools/cloakfs/session.h"
 
 /* Sealed indexes as the passes make them: a store that only takes. */
@@ -85,8 +86,10 @@ static int check_dir(const char *dir, struct ck_err *err)
 	return 0;
 }
 
-static int make(struct ck_session *s, const char *dir, struct harvest *h, struct ck_err *err)
+static int make(struct ck_session *s, const char *dir, struct harvest *h, const char *trace,
+		struct ck_err *err)
 {
+	CK_PREFETCH prefetch = { 0 };
 	CK_AUTO(ck_stack_closep) struct ck_stack *stack = NULL;
 	const struct ck_index_store store = { .load = none, .save = take, .ctx = h };
 	struct ck_descriptor subject = { .media_type = s->image->manifest_type,
@@ -96,14 +99,18 @@ static int make(struct ck_session *s, const char *dir, struct harvest *h, struct
 
 	if (rc == 0)
 		rc = check_dir(dir, err);
+	if (rc == 0)
+		rc = ck_prefetch_open(&prefetch, trace, s->image, err);
 	h->cap = s->image->n_layers;
 	h->blobs = calloc(h->cap ? h->cap : 1, sizeof *h->blobs);
 	if (!h->blobs)
 		return ck_nomem(err, "keeping layers' indexes");
 	s->store = &store;
+	s->wants = prefetch.wants;
 	if (rc == 0)
 		rc = ck_session_stack(&stack, s, SIZE_MAX, false, err);
 	s->store = NULL;
+	s->wants = NULL;
 	/* A store that fails costs a layer only a log line, which has been written then. */
 	if (rc == 0 && h->n < h->n_asked)
 		return ck_fail(err, -EIO,
@@ -117,6 +124,8 @@ static int make(struct ck_session *s, const char *dir, struct harvest *h, struct
 	memcpy(subject.digest_str, s->image->manifest_digest, sizeof subject.digest_str);
 	if (rc == 0)
 		rc = ck_artifact_write(dir, &subject, h->blobs, h->n, manifest, err);
+	if (rc == 0)
+		ck_prefetch_tell(&prefetch);
 	return rc < 0 ? rc : tell(h, dir, manifest, err);
 }
 
@@ -139,15 +148,16 @@ static int run(const struct ck_options *o, struct ck_err *err)
 		rc = ck_fail(err, -EINVAL,
 			     "a dir holds one image and no artifacts: name a layout for it with "
 			     "--out DIR");
-	return rc < 0 ? rc : make(&s, o->out ? o->out : r.dir, &h, err);
+	return rc < 0 ? rc : make(&s, o->out ? o->out : r.dir, &h, o->prefetch, err);
 }
 
 const struct ck_command ck_cmd_index = {
 	.name = "index",
-	.synopsis = "[--config FILE] [--key KEY]... [--out DIR] [--platform OS/ARCH] IMAGE",
+	.synopsis = "[--config FILE] [--key KEY]... [--prefetch FILE] [--out DIR]\n"
+		    "                     [--platform OS/ARCH] IMAGE",
 	.summary =
 	    "make sealed indexes of an encrypted image, so that mounts need not read it through",
-	.options = "ckOp",
+	.options = "ckFOp",
 	.required = "",
 	.min_args = 1,
 	.max_args = 1,

@@ -102,6 +102,15 @@ static int report_ready(void *ctx, struct ck_err *err)
 	return told ? 0 : ck_fail(err, -EINTR, "interrupted while mounting");
 }
 
+/* What is not written now is tried once more in the end. */
+static void finish_trace(struct ck_recorder *r)
+{
+	struct ck_err err = { 0 };
+
+	if (ck_recorder_write(r, &err) < 0)
+		ck_log(CK_LOG_WARNING, "%s", err.msg);
+}
+
 static int serve(struct ck_mount_spec spec, enum ck_view view, const char *dir,
 		 struct ck_stack *stack, struct herald *herald, struct ck_err *err)
 {
@@ -115,6 +124,9 @@ static int serve(struct ck_mount_spec spec, enum ck_view view, const char *dir,
 		rc = ck_fail(err, -EINTR, "interrupted while mounting");
 	if (rc == 0)
 		rc = ck_mount_run(m, report_ready, herald, err);
+	/* Before whoever unmounts sees the end. */
+	if (stack->recorder)
+		finish_trace(stack->recorder);
 	herald->erofs = m && ck_mount_has_erofs(m);
 	ck_mount_close(m);
 	return rc;
@@ -178,27 +190,37 @@ static int open_log(int *out, const char *path, struct ck_err *err)
 	return *out < 0 ? ck_fail(err, -errno, "cannot log to %s: %s", path, strerror(errno)) : 0;
 }
 
+static int open_stack(struct ck_stack **out, struct ck_session *s, const struct ck_options *o,
+		      struct ck_err *err)
+{
+	int rc = ck_secret_init(err);
+
+	if (rc == 0)
+		rc = ck_session_open(s, o, err);
+	if (rc == 0)
+		rc = ck_session_image(s, o->keys, o->n_keys, o, err);
+	if (rc == 0)
+		rc = ck_session_indexes(s, o, err);
+	return rc < 0 ? rc : ck_session_stack(out, s, SIZE_MAX, o->view == CK_VIEW_ROOTFS, err);
+}
+
 static int mount_image(const struct ck_options *o, const char *dir, int ready, struct ck_err *err)
 {
 	CK_SESSION s = { 0 };
 	CK_AUTO(ck_stack_closep) struct ck_stack *stack = NULL;
+	CK_AUTO(ck_recorder_closep) struct ck_recorder *recorder = NULL;
 	CK_AUTO(ck_closep) int userns = -1;
 	CK_AUTO(ck_closep) int log = -1;
 	int rc = maps_ids(o) ? ck_idmap_open(&userns, &o->idmap, err) : 0;
 
 	if (rc == 0 && o->log)
 		rc = open_log(&log, o->log, err);
+	if (rc == 0 && o->record)
+		rc = ck_recorder_open(&recorder, o->record, err);
 	if (rc == 0)
-		rc = ck_secret_init(err);
-	if (rc == 0)
-		rc = ck_session_open(&s, o, err);
-	if (rc == 0)
-		rc = ck_session_image(&s, o->keys, o->n_keys, o, err);
-	if (rc == 0)
-		rc = ck_session_indexes(&s, o, err);
-	if (rc < 0)
-		return rc;
-	rc = ck_session_stack(&stack, &s, SIZE_MAX, o->view == CK_VIEW_ROOTFS, err);
+		rc = open_stack(&stack, &s, o, err);
+	if (rc == 0 && recorder)
+		rc = ck_stack_record(stack, recorder, err);
 	if (rc < 0)
 		return rc;
 	ck_log_init("cloakfs", CK_LOG_INFO); /* a service from here on */
@@ -305,12 +327,13 @@ static int run(const struct ck_options *o, struct ck_err *err)
 const struct ck_command ck_cmd_mount = {
 	.name = "mount",
 	.synopsis =
-	    "[--config FILE] [--key KEY]... [--cache-dir DIR] [--index DIR]\n"
+	    "[--config FILE] [--key KEY]... [--cache-dir DIR] [--cache-size SIZE] [--index DIR]\n"
 	    "                     [--view rootfs|layers] [--mode auto|erofs|fuse]\n"
 	    "                     [--writable DIR|tmpfs] [--uidmap RANGE]... [--gidmap RANGE]...\n"
-	    "                     [--log FILE] [--foreground] [--platform OS/ARCH] IMAGE DIR",
+	    "                     [--record FILE] [--log FILE] [--foreground]\n"
+	    "                     [--platform OS/ARCH] IMAGE DIR",
 	.summary = "mount the image at DIR",
-	.options = "ckCIvmwUGgfp",
+	.options = "ckCSIvmwUGTgfp",
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/size.h"
 
 enum {
 	MAX_FILE = 1 << 20,
@@ -165,13 +166,35 @@ static int read_strings(struct ck_config *c, json_t *root, const char *dir, stru
 	return rc;
 }
 
+/* Bytes: a number, or as --cache-size has them. */
+static int read_cache_size(struct ck_config *c, struct ck_err *err)
+{
+	const char *text = NULL;
+	int rc;
+
+	if (json_is_integer(json_object_get(c->json, "cache_size"))) {
+		rc = ck_json_u64(&c->cache_size, c->json, "cache_size", false, err);
+	} else {
+		rc = ck_json_str(&text, c->json, "cache_size", false, err);
+		if (rc < 0 || !text)
+			return rc;
+		rc = ck_size_parse(&c->cache_size, text, err);
+		if (rc < 0)
+			ck_wrap(err, "\"cache_size\"");
+	}
+	if (rc == 0 && c->cache_size < CK_CACHE_MIN)
+		rc = ck_fail(err, -EINVAL, "\"cache_size\" is below %s", CK_CACHE_MIN_TEXT);
+	return rc;
+}
+
 static int read_root(struct ck_config *c, const char *dir, struct ck_err *err)
 {
 	static const char *const keys[] = {
-		"hsm_hosts",	     "maa_hosts",      "key_info_dir",	     "wrap",
-		"evidence",	     "identity",       "imds_url",	     "ca_file",
-		"cache_dir",	     "authority_url",  "hsm_resource",	     "addresses",
-		"require_encrypted", "unit_cache_mib", "request_timeout_ms", NULL
+		"hsm_hosts", "maa_hosts",	  "key_info_dir",   "wrap",
+		"evidence",  "identity",	  "imds_url",	    "ca_file",
+		"cache_dir", "cache_size",	  "authority_url",  "hsm_resource",
+		"addresses", "require_encrypted", "unit_cache_mib", "request_timeout_ms",
+		NULL
 	};
 
 	if (!json_is_object(c->json))
@@ -187,6 +210,8 @@ static int read_root(struct ck_config *c, const char *dir, struct ck_err *err)
 		rc = read_addresses(c, c->json, err);
 	if (rc == 0)
 		rc = ck_json_bool(&c->require_encrypted, c->json, "require_encrypted", false, err);
+	if (rc == 0)
+		rc = read_cache_size(c, err);
 	if (rc == 0)
 		rc = ck_json_u64(&c->unit_cache_mib, c->json, "unit_cache_mib", false, err);
 	if (rc == 0 && c->unit_cache_mib > MAX_CACHE_MIB)

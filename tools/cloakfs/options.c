@@ -7,6 +7,9 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "base/size.h"
+#include "tools/cloakfs/config.h"
+
 /* LETTER stands for the option in a command's list; only 'h' and 'l' are also short
  * options. */
 static const struct known {
@@ -27,7 +30,10 @@ static const struct known {
 	{ 'y', "layers", "LIST", "only these, as 0,2,-1; the lowest is 0, the uppermost -1" },
 	{ 'O', "out", "DIR", "put the artifact into this layout, not the image's own" },
 	{ 'I', "index", "DIR", "look for the image's index artifact in this layout, too" },
-	{ 'C', "cache-dir", "DIR", "where sealed indexes of layers are kept; none: nowhere" },
+	{ 'C', "cache-dir", "DIR", "where what is fetched and found out is kept; none: nowhere" },
+	{ 'S', "cache-size", "SIZE",
+	  "how much, in bytes or with K, M, G, T; a tenth of the disk, 10G at most" },
+	{ 'a', "all", NULL, "everything that is not in use" },
 	{ 'p', "platform", "OS/ARCH", "pick this platform, not the host's" },
 	{ 'v', "view", "VIEW", "rootfs (the default): the merged tree; layers: each of them" },
 	{ 'm', "mode", "MODE",
@@ -38,6 +44,8 @@ static const struct known {
 	  "IMAGE-ID:SHOWN-ID:COUNT, users to show in place of the image's; repeatable" },
 	{ 'G', "gidmap", "RANGE", "the same for groups; where it is not given, --uidmap counts" },
 	{ 'g', "log", "FILE", "append the mount's log to FILE; else it goes to syslog" },
+	{ 'T', "record", "FILE", "write to FILE which parts of files are used, in that order" },
+	{ 'F', "prefetch", "FILE", "have mounts fetch first what FILE, of mount --record, tells" },
 	{ 'f', "foreground", NULL, "stay; SIGTERM or SIGINT unmounts" },
 	{ 'Z', "lazy", NULL, "at once, though files are open; they stay readable until closed" },
 	{ 'j', "json", NULL, "print JSON" },
@@ -137,6 +145,18 @@ static int parse_level(int *out, const char *text, struct ck_err *err)
 	return 0;
 }
 
+static int parse_cache_size(uint64_t *out, const char *text, struct ck_err *err)
+{
+	if (ck_size_parse(out, text, err) < 0) {
+		ck_wrap(err, "--cache-size");
+		return CK_USAGE;
+	}
+	if (*out < CK_CACHE_MIN)
+		return ck_fail(err, CK_USAGE, "--cache-size is at least %s, not \"%s\"",
+			       CK_CACHE_MIN_TEXT, text);
+	return 0;
+}
+
 static int add_key(const char **keys, size_t *n, const char *option, const char *key,
 		   struct ck_err *err)
 {
@@ -183,6 +203,12 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	case 'g':
 		o->log = value;
 		return 0;
+	case 'T':
+		o->record = value;
+		return 0;
+	case 'F':
+		o->prefetch = value;
+		return 0;
 	case 'w':
 		o->writable = value;
 		return 0;
@@ -192,6 +218,8 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	case 'C':
 		o->cache_dir = value;
 		return 0;
+	case 'S':
+		return parse_cache_size(&o->cache_size, value, err);
 	case 'v':
 		return parse_view(&o->view, value, err);
 	case 'n':
@@ -215,6 +243,7 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	o->long_form |= letter == 'l';
 	o->exec |= letter == 'x';
 	o->lazy |= letter == 'Z';
+	o->all |= letter == 'a';
 	o->help |= letter == 'h';
 	return 0;
 }
