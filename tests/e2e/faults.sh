@@ -16,7 +16,7 @@ LONG=20000  # and one that should not be reached
 SLACK=8000  # ms beyond three of them, on a busy machine
 BOUND=40    # seconds: what hangs
 BESIDE=5    # cases at a time
-N_FILES=12
+N_FILES=24
 CASES=$WORK/cases
 mkdir "$CASES"
 
@@ -26,7 +26,7 @@ pki_make registry.test blobs.test
 # ---- the images: one sealed, one as skopeo encrypts and with an index beside it ----
 mkdir "$WORK/noise"
 for i in $(seq $N_FILES); do
-	head -c 150000 /dev/urandom >"$WORK/noise/$i"
+	head -c 200000 /dev/urandom >"$WORK/noise/$i"
 	echo "file noise/$i from=$WORK/noise/$i"
 done >"$WORK/spec"
 echo end >>"$WORK/spec"
@@ -280,6 +280,59 @@ absent() {
 	all_files && pass "$text: all of it" || fail "$text: all of it" "$(cat "$DIR/sums")"
 	ok "$text: umount" "$CLOAKFS" umount "$MNT"
 }
+
+# ---- all of it at once, while four read ----
+STORM=("reset=h:0 every=2" "reset=20000 every=2" "close=h:30 every=3" "close=9000 every=2" "status=503 every=2" \
+	"status=429 retry-after=1 every=3" "stall=3000 every=4" "drip=2000 every=4" "range=shift every=2" "range=start every=2" \
+	"range=fewer" "bare every=2" "whole every=2" "swap every=2" "garbage every=2" "flip=b:77 every=2" "page every=2" \
+	"gzip every=2" "http10 every=2" "chunked" "interim" "less=10 every=2" "status=401 every=2 door=registry" \
+	"status=403 every=2 door=blobs" "close=h:0 every=2 door=token")
+storm_reader() { # FIRST LAST: each file once; what came of each
+	local i
+	DIR=$CASES/storm/$1
+	mkdir -p "$DIR"
+	for i in $(seq "$1" "$2"); do
+		read_file "$i"
+		echo "$(judge "$i") $MS" >>"$DIR/result"
+	done
+}
+storm() { # IMAGE
+	local i p readers='' n_rules=0
+	mkdir -p "$CASES/storm/mnt"
+	rm -rf "$CASES/storm/"[0-9]*
+	DIR=$CASES/storm
+	MNT=$DIR/mnt
+	if ! mount_case "registry.test:${FR_PORT[tls]}/case/$1" $SHORT; then
+		fail "a storm, $1: it mounts" "$(tail -n 1 "$DIR/mount")"
+		return
+	fi
+	for i in 0 1 2 3; do
+		storm_reader $((i * N_FILES / 4 + 1)) $(((i + 1) * N_FILES / 4)) &
+		readers="$readers $!"
+		PIDS="$PIDS $!"
+	done
+	for p in $readers; do
+		while ! ended "$p"; do
+			fr tls fault "${STORM[RANDOM % ${#STORM[@]}]}" >/dev/null
+			case $((RANDOM % 6)) in
+			0) fr tls expire tokens ;;
+			1) fr tls expire urls ;;
+			2) fr tls drop ;;
+			esac
+			n_rules=$((n_rules + 1))
+			[ $((n_rules % 3)) != 0 ] || fr tls clear
+			sleep 0.1 # for as long it blows from there
+		done
+	done
+	fr tls clear
+	is "" "$(cat "$CASES/storm/"[0-9]*/result | grep -v -e '^right ' -e '^eio ')" "a storm, $1: right bytes, or errors (SEED=$SEED)"
+	note "$(cat "$CASES/storm/"[0-9]*/result | cut -d' ' -f1 | sort | uniq -c | xargs), $n_rules rules"
+	ok "a storm, $1: and then all is right" all_files
+	ok "a storm, $1: umount" "$CLOAKFS" umount "$MNT"
+}
+storm s
+storm c
+
 for image in s c; do
 	absent "$image: connections refused" $image 'fr gone listen off; fr gone drop' 'fr gone listen on'
 	absent "$image: nobody accepts" $image 'fr gone listen deaf; fr gone drop' 'fr gone listen on'
