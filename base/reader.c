@@ -12,7 +12,7 @@ struct ck_reader {
 	const struct ck_reader_ops *ops;
 	void *ctx; /* owned */
 	uint64_t len;
-	atomic_uint_fast64_t n_read;
+	atomic_uint_fast64_t n_read, n_wrong;
 };
 
 int ck_reader_open(struct ck_reader **out, const struct ck_reader_ops *ops, void *ctx, uint64_t len,
@@ -38,6 +38,11 @@ uint64_t ck_reader_len(const struct ck_reader *r)
 uint64_t ck_reader_n_read(const struct ck_reader *r)
 {
 	return atomic_load_explicit(&r->n_read, memory_order_relaxed);
+}
+
+uint64_t ck_reader_n_wrong(const struct ck_reader *r)
+{
+	return atomic_load_explicit(&r->n_wrong, memory_order_relaxed);
 }
 
 int ck_reader_pread(struct ck_reader *r, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
@@ -66,6 +71,7 @@ int ck_reader_pread(struct ck_reader *r, void *buf, size_t nbytes, uint64_t off,
 
 bool ck_reader_refetch(struct ck_reader *r, uint64_t off, uint64_t nbytes)
 {
+	atomic_fetch_add_explicit(&r->n_wrong, 1, memory_order_relaxed);
 	return r->ops->refetch && r->ops->refetch(r->ctx, off, nbytes);
 }
 

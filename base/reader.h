@@ -57,6 +57,9 @@ uint64_t ck_reader_len(const struct ck_reader *r);
 /* Bytes that its reads have given so far. */
 uint64_t ck_reader_n_read(const struct ck_reader *r);
 
+/* How often what they gave was wrong: calls of ck_reader_refetch. */
+uint64_t ck_reader_n_wrong(const struct ck_reader *r);
+
 /*
  * Reads exactly NBYTES at byte offset OFF into BUF (room for NBYTES).
  * All or nothing: a short backend read is continued, and an end of data before

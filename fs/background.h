@@ -9,8 +9,7 @@
 #ifndef CK_BACKGROUND_H
 #define CK_BACKGROUND_H
 
-#include <stdatomic.h>
-
+#include "fs/registry/progress.h"
 #include "fs/registry/remote.h"
 #include "fs/stack.h"
 
@@ -20,11 +19,6 @@ enum ck_prefetch_mode { CK_PREFETCH_NONE, CK_PREFETCH_TRACE, CK_PREFETCH_ALL };
 struct ck_background_item {
 	struct ck_remote *remote;
 	uint64_t off, len; /* bytes */
-};
-
-/* Bytes of the items that are not urgent, else of all; what was there already counts as done. */
-struct ck_prefetch_progress {
-	atomic_uint_fast64_t done, total;
 };
 
 /*
@@ -40,7 +34,8 @@ struct ck_background; /* opaque */
 
 /*
  * Fetches ITEMS[0..N) (copied) in order, of which the first N_URGENT are urgent. PROGRESS
- * (borrowed) is set and moved on. *OUT is the caller's to stop. Errors: -EAGAIN (no thread),
+ * (borrowed) is set and moved on: the bytes of those that are not urgent, else of all; what was
+ * there already counts as done. *OUT is the caller's to stop. Errors: -EAGAIN (no thread),
  * -ENOMEM.
  */
 CK_MUST_CHECK int ck_background_start(struct ck_background **out,

@@ -95,6 +95,7 @@ static int open_layers(struct ck_stack *s, size_t only, const struct ck_stack_op
 			return rc;
 	}
 	s->keys_ms = opts->keys ? ck_keyring_obtained_ms(opts->keys) : 0;
+	s->n_released = opts->keys ? ck_keyring_n_released(opts->keys) : 0;
 	return 0;
 }
 

@@ -23,7 +23,8 @@ struct ck_stack {
 	struct ck_pool *pool; /* reads ahead; NULL: nobody does */
 	/* Told of every read; borrowed. Set before the first; NULL: nobody. */
 	struct ck_recorder *recorder;
-	uint64_t keys_ms; /* see ck_keyring_obtained_ms; 0 for local keys and none */
+	uint64_t keys_ms;    /* see ck_keyring_obtained_ms; 0 for local keys and none */
+	uint64_t n_released; /* see ck_keyring_n_released */
 };
 
 struct ck_stack_opts {

@@ -449,3 +449,8 @@ uint64_t ck_layer_fetched(const struct ck_layer *l)
 {
 	return ck_reader_n_read(l->blob);
 }
+
+uint64_t ck_layer_n_wrong(const struct ck_layer *l)
+{
+	return ck_reader_n_wrong(l->blob);
+}

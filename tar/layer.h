@@ -106,6 +106,9 @@ CK_MUST_CHECK int ck_layer_prefetch(const struct ck_layer *l, bool all, struct c
 /* Bytes of the blob read so far, opening included. */
 uint64_t ck_layer_fetched(const struct ck_layer *l);
 
+/* How often bytes of the blob failed to verify, opening included. */
+uint64_t ck_layer_n_wrong(const struct ck_layer *l);
+
 /*
  * Reads exactly NBYTES of the tar stream at OFF. All or nothing.
  * Errors: -EINVAL (outside the stream), -EIO (ciphertext changed since it was

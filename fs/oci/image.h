@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/reader.h"
 #include "base/text.h"
+#include "fs/registry/registry.h"
 
 struct ck_image_layer {
 	const char *media_type;
@@ -35,13 +36,16 @@ struct ck_image {
 	char platform[64];		     /* "linux/amd64" as the config says, "" if silent */
 	const struct ck_image_layer *layers; /* lowest first */
 	size_t n_layers;
+	struct ck_registry *registry; /* where it is; NULL: on a disk; borrowed from the image */
 	/* private to fs/oci follows */
 	void *store;
 };
 
 /*
- * Opens REF = "oci:DIR[:REF]" or "dir:DIR", either followed by "@sha256:<hex>" where the
- * digest of the manifest, or of the index that it is picked from, must be that one.
+ * Opens REF = "oci:DIR[:REF]", "dir:DIR" or "docker://HOST/NAME[:TAG]", each followed by
+ * "@sha256:<hex>" where the digest of the manifest, or of the index that it is picked from, must
+ * be that one. Which digest a registry's tag had is logged; the image is that from then on.
+ * REGISTRY: how registries are spoken to; NULL: as if nothing was configured.
  * PLATFORM = "os/arch[/variant]" picks from a multi-platform index and must be what a
  * single image says; NULL picks the host's. Checks the digests and sizes of
  * manifest and config, that layers and diff_ids are equally many, bounds everything
@@ -50,10 +54,10 @@ struct ck_image {
  * Errors: -EINVAL (reference, platform not there, several images and no REF: the message
  * lists what there is), -ENOENT, -EBADMSG (a document fails a check, a pin does not
  * hold), -ENOTSUP (transport, schema, digest algorithm, no container image), -EFBIG,
- * -ELOOP (a file of the layout is a symbolic link), errnos.
+ * -ELOOP (a file of the layout is a symbolic link), those of ck_registry_resolve, errnos.
  */
 CK_MUST_CHECK int ck_image_open(struct ck_image **out, const char *ref, const char *platform,
-				struct ck_err *err);
+				const struct ck_registry_opts *registry, struct ck_err *err);
 void ck_image_close(struct ck_image *img); /* NULL is allowed */
 
 static inline void ck_image_closep(struct ck_image **img)
@@ -62,7 +66,8 @@ static inline void ck_image_closep(struct ck_image **img)
 }
 
 /* The blob of layer IDX (from 0), its length checked against the manifest; its digest
- * is for the reader of the bytes to check. Errors: -ENOENT, -EBADMSG, errnos. */
+ * is for the reader of the bytes to check. From a registry each read is a request, and the
+ * length is checked then. Errors: -ENOENT, -EBADMSG, errnos. */
 CK_MUST_CHECK int ck_image_blob(const struct ck_image *img, size_t idx, struct ck_reader **out,
 				struct ck_err *err);
 

@@ -156,8 +156,10 @@ static void test_reads(void **state)
 			     &err);
 		s.reader = NULL;
 		s.copies.bad = true;
+		assert_int_equal(ck_layer_n_wrong(l), 0);
 		read_all(&s, l);
 		assert_int_equal(s.copies.refetched, 1);
+		assert_int_equal(ck_layer_n_wrong(l), 1);
 		assert_true(s.copies.nbytes < 1 << 20); /* not more than was read */
 		s.copies.bad_origin = true;
 		size_t failed = 0;
@@ -165,6 +167,7 @@ static void test_reads(void **state)
 			failed += ck_layer_pread(l, buf, sizeof buf, at, &err) == -EIO;
 		assert_true(failed > 0);
 		assert_true(s.copies.refetched > 2);
+		assert_int_equal(ck_layer_n_wrong(l), s.copies.refetched);
 		s.copies.bad_origin = false;
 		read_all(&s, l);
 		ck_layer_close(l);

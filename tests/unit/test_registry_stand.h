@@ -216,12 +216,39 @@ static void stand_close(struct stand *st)
 	stub_close(st->s);
 }
 
+/* Sets what becomes of the next requests for the blob: N times ACT. */
+static void script_all(struct stand *st, const char *act, size_t n)
+{
+	stub_pause(st->s);
+	for (st->n_script = 0; st->n_script < n; st->n_script++)
+		st->script[st->n_script] = act;
+	stub_resume(st->s);
+}
+
+static void script(struct stand *st, const char *const *acts, size_t n)
+{
+	stub_pause(st->s);
+	memcpy(st->script, acts, n * sizeof *acts);
+	st->n_script = n;
+	stub_resume(st->s);
+}
+
 #define SCRIPT(st, ...)                                                                            \
 	do {                                                                                       \
-		static const char *const acts_[] = { __VA_ARGS__ };                                \
-		memcpy((st)->script, acts_, sizeof acts_);                                         \
-		(st)->n_script = N_OF(acts_);                                                      \
+		const char *const acts_[] = { __VA_ARGS__ };                                       \
+		script(st, acts_, N_OF(acts_));                                                    \
 	} while (0)
+
+/* The last request that ST got; valid until the next call. */
+static const char *said(struct stand *st)
+{
+	static char text[sizeof st->said];
+
+	stub_pause(st->s);
+	memcpy(text, st->said, sizeof text);
+	stub_resume(st->s);
+	return text;
+}
 
 /* A file under the test's directory; its path lives until the next few calls. */
 static const char *tmp_path(const char *name)

@@ -81,7 +81,7 @@ static void expect_image(const struct tmplayout *t, const char *transport, const
 	struct ck_image *img = NULL;
 	struct ck_err err = { 0 };
 
-	assert_works(ck_image_open(&img, at(t, transport, rest), NULL, &err), &err);
+	assert_works(ck_image_open(&img, at(t, transport, rest), NULL, NULL, &err), &err);
 	assert_int_equal(img->n_layers, n_layers);
 	for (size_t i = 0; i < n_layers; i++) {
 		CK_AUTO(ck_reader_closep) struct ck_reader *r = NULL;
@@ -361,7 +361,7 @@ static void refuses_references(void **state)
 		{ "oci", ":-a", -EINVAL, "is not letters" },
 		{ "oci", ":a/", -EINVAL, "is not letters" },
 		{ "oci", ":", -EINVAL, "empty REF" },
-		{ "docker", "", -ENOTSUP, "of no kind that is known" },
+		{ "docker", "", -EINVAL, "names nothing" },
 		{ "oci", "/missing/parent", -ENOENT, "cannot make directory" },
 		{ "oci", "/x", -ENOENT, "cannot make directory" },
 	};

@@ -190,15 +190,22 @@ static int open_log(int *out, const char *path, struct ck_err *err)
 	return *out < 0 ? ck_fail(err, -errno, "cannot log to %s: %s", path, strerror(errno)) : 0;
 }
 
+/* Before the long work: an address that cannot be had is told at once. */
+static int open_metrics(struct ck_listener *out, const struct ck_options *o,
+			const struct ck_config *c, struct ck_err *err)
+{
+	const char *address = o->metrics ? o->metrics : c->metrics;
+
+	if (!address || strcmp(address, "none") == 0)
+		return 0;
+	return ck_listen_open(out, address, err) < 0 ? ck_wrap(err, "metrics") : 0;
+}
+
 static int open_stack(struct ck_stack **out, struct ck_session *s, const struct ck_options *o,
 		      struct ck_err *err)
 {
-	int rc = ck_secret_init(err);
+	int rc = ck_session_image(s, o->keys, o->n_keys, o, err);
 
-	if (rc == 0)
-		rc = ck_session_open(s, o, err);
-	if (rc == 0)
-		rc = ck_session_image(s, o->keys, o->n_keys, o, err);
 	if (rc == 0)
 		rc = ck_session_indexes(s, o, err);
 	return rc < 0 ? rc : ck_session_stack(out, s, SIZE_MAX, o->view == CK_VIEW_ROOTFS, err);
@@ -211,12 +218,19 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 	CK_AUTO(ck_recorder_closep) struct ck_recorder *recorder = NULL;
 	CK_AUTO(ck_closep) int userns = -1;
 	CK_AUTO(ck_closep) int log = -1;
+	CK_AUTO(ck_listen_close) struct ck_listener metrics = { .fd = -1, .dir = -1 };
 	int rc = maps_ids(o) ? ck_idmap_open(&userns, &o->idmap, err) : 0;
 
 	if (rc == 0 && o->log)
 		rc = open_log(&log, o->log, err);
 	if (rc == 0 && o->record)
 		rc = ck_recorder_open(&recorder, o->record, err);
+	if (rc == 0)
+		rc = ck_secret_init(err);
+	if (rc == 0)
+		rc = ck_session_open(&s, o, err);
+	if (rc == 0)
+		rc = open_metrics(&metrics, o, &s.config, err);
 	if (rc == 0)
 		rc = open_stack(&stack, &s, o, err);
 	if (rc == 0 && recorder)
@@ -225,9 +239,12 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 		return rc;
 	ck_log_init("cloakfs", CK_LOG_INFO); /* a service from here on */
 	note_pin(o->args[0]);
+	if (metrics.fd >= 0)
+		ck_log(CK_LOG_INFO, "note: metrics at %s", metrics.address);
 	struct ck_mount_spec spec = { .source = o->args[0],
 				      .upper = o->writable,
 				      .userns = userns < 0 ? NULL : &userns,
+				      .metrics = metrics.fd < 0 ? NULL : &metrics,
 				      .timeout_ms = s.config.request_timeout_ms };
 	struct herald herald = { .fd = ready, .log = log };
 	rc = serve_mode(o, &spec, dir, stack, &herald, err);
@@ -330,10 +347,10 @@ const struct ck_command ck_cmd_mount = {
 	    "[--config FILE] [--key KEY]... [--cache-dir DIR] [--cache-size SIZE] [--index DIR]\n"
 	    "                     [--view rootfs|layers] [--mode auto|erofs|fuse]\n"
 	    "                     [--writable DIR|tmpfs] [--uidmap RANGE]... [--gidmap RANGE]...\n"
-	    "                     [--record FILE] [--log FILE] [--foreground]\n"
-	    "                     [--platform OS/ARCH] IMAGE DIR",
+	    "                     [--prefetch none|trace|all] [--record FILE] [--metrics ADDR]\n"
+	    "                     [--log FILE] [--foreground] [--platform OS/ARCH] IMAGE DIR",
 	.summary = "mount the image at DIR",
-	.options = "ckCSIvmwUGTgfp",
+	.options = "ckCSIvmwUGBTgMfp",
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,

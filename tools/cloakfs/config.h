@@ -26,7 +26,7 @@ struct ck_config {
 	const char *tsm_dir, *sev_guest, *host_certs;
 	const char *client_id;
 	const char *imds_url, *authority_url, *hsm_resource;
-	const char *ca_file, *cache_dir;
+	const char *ca_file, *cache_dir, *metrics;
 	struct ck_http_address *addresses;
 	size_t n_addresses;
 	uint64_t unit_cache_mib; /* 0: not said */

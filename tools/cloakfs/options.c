@@ -45,7 +45,12 @@ static const struct known {
 	{ 'G', "gidmap", "RANGE", "the same for groups; where it is not given, --uidmap counts" },
 	{ 'g', "log", "FILE", "append the mount's log to FILE; else it goes to syslog" },
 	{ 'T', "record", "FILE", "write to FILE which parts of files are used, in that order" },
+	{ 'B', "prefetch", "WHAT",
+	  "of a registry's image, in the background: trace (the default), what its indexes say is "
+	  "used first; all; none" },
 	{ 'F', "prefetch", "FILE", "have mounts fetch first what FILE, of mount --record, tells" },
+	{ 'M', "metrics", "ADDR",
+	  "serve metrics at unix:PATH, or HOST:PORT of a loopback address; none: nowhere" },
 	{ 'f', "foreground", NULL, "stay; SIGTERM or SIGINT unmounts" },
 	{ 'Z', "lazy", NULL, "at once, though files are open; they stay readable until closed" },
 	{ 'j', "json", NULL, "print JSON" },
@@ -107,6 +112,19 @@ static int parse_mode(enum ck_mode *out, const char *text, struct ck_err *err)
 		*out = CK_MODE_AUTO;
 	else
 		return ck_fail(err, CK_USAGE, "--mode is auto, erofs or fuse, not \"%s\"", text);
+	return 0;
+}
+
+static int parse_background(enum ck_prefetch_mode *out, const char *text, struct ck_err *err)
+{
+	if (strcmp(text, "trace") == 0)
+		*out = CK_PREFETCH_TRACE;
+	else if (strcmp(text, "all") == 0)
+		*out = CK_PREFETCH_ALL;
+	else if (strcmp(text, "none") == 0)
+		*out = CK_PREFETCH_NONE;
+	else
+		return ck_fail(err, CK_USAGE, "--prefetch is none, trace or all, not \"%s\"", text);
 	return 0;
 }
 
@@ -184,6 +202,8 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 		return add_key(o->unwrap, &o->n_unwrap, "unwrap", value, err);
 	case 'm':
 		return parse_mode(&o->mode, value, err);
+	case 'B':
+		return parse_background(&o->background, value, err);
 	case 'e':
 		return parse_cipher(&o->cipher, value, err);
 	case 'z':
@@ -208,6 +228,9 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 		return 0;
 	case 'F':
 		o->prefetch = value;
+		return 0;
+	case 'M':
+		o->metrics = value;
 		return 0;
 	case 'w':
 		o->writable = value;
@@ -281,7 +304,9 @@ static int misfit(int c, char **argv, struct ck_err *err)
 int ck_options_parse(struct ck_options *out, const struct ck_command *cmd, int argc, char **argv,
 		     struct ck_err *err)
 {
-	struct ck_options o = { .layer = SIZE_MAX, .cipher = CK_LAYER_CHUNKED };
+	struct ck_options o = { .layer = SIZE_MAX,
+				.cipher = CK_LAYER_CHUNKED,
+				.background = CK_PREFETCH_TRACE };
 	struct option longs[N_KNOWN + 1] = { 0 };
 	bool seen[128] = { false };
 	size_t n = 0;

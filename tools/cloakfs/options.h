@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "fs/background.h"
 #include "fs/fuse/idmap.h"
 #include "fs/fuse/mount.h"
 #include "keyprov/keyring.h"
@@ -25,7 +26,7 @@ struct ck_options {
 	const char *config, *platform, *cache_dir, *key_info, *in, *out, *listen;
 	const char *keys[CK_OPTIONS_MAX_KEYS], *unwrap[CK_OPTIONS_MAX_KEYS];
 	size_t n_keys, n_unwrap;
-	const char *layers, *index, *writable, *log, *record, *prefetch;
+	const char *layers, *index, *writable, *log, *record, *prefetch, *metrics;
 	enum ck_layer_cipher cipher;
 	enum ck_compress compress;
 	int level;	     /* zstd's; 0 when not given */
@@ -33,6 +34,7 @@ struct ck_options {
 	size_t layer;	     /* SIZE_MAX when not given */
 	enum ck_view view;
 	enum ck_mode mode;
+	enum ck_prefetch_mode background;
 	struct ck_idmap idmap;
 	bool json, long_form, foreground, exec, lazy, all;
 	bool help;

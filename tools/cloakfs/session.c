@@ -45,7 +45,7 @@ int ck_session_image(struct ck_session *s, const char *const *keys, size_t n_key
 		rc = ck_keyring_add(s->keys, "hsm", err);
 	for (size_t i = 0; rc == 0 && i < n_keys; i++)
 		rc = ck_keyring_add(s->keys, keys[i], err);
-	return rc < 0 ? rc : ck_image_open(&s->image, o->args[0], o->platform, err);
+	return rc < 0 ? rc : ck_image_open(&s->image, o->args[0], o->platform, NULL, err);
 }
 
 /* The cache on the disk. One that nobody asked for may be missing. */
@@ -92,9 +92,12 @@ static int open_own_artifact(struct ck_session *s, const struct ck_options *o, s
 	struct ck_err why = { 0 };
 	int rc = ck_reference_parse(&r, o->args[0], err);
 
-	if (rc < 0 || r.transport != CK_TRANSPORT_OCI)
+	if (rc < 0 || r.transport == CK_TRANSPORT_DIR)
 		return rc;
-	rc = ck_artifact_open(&s->artifacts[0], r.dir, s->image->manifest_digest, &why);
+	rc = s->image->registry
+		 ? ck_artifact_open_remote(&s->artifacts[0], s->image->registry,
+					   s->image->manifest_digest, &why)
+		 : ck_artifact_open(&s->artifacts[0], r.dir, s->image->manifest_digest, &why);
 	if (rc < 0 && rc != -ENOENT)
 		ck_log(CK_LOG_WARNING, "the image's index artifact is not used: %s", why.msg);
 	return 0;
@@ -146,6 +149,8 @@ int ck_session_stack(struct ck_stack **out, const struct ck_session *s, size_t o
 
 	ck_bar_start(&bar, "verifying");
 	int rc = ck_stack_open(&stack, s->image, only, &opts, err);
+	if (rc == 0)
+		ck_bar_tell(&bar);
 	if (rc == 0 && merge)
 		rc = ck_stack_merge(stack, err);
 	if (rc == 0)

@@ -1,4 +1,4 @@
-#include "keyprov/listen.h"
+#include "base/listen.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -8,15 +8,14 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 
 #include "base/cleanup.h"
-#include "keyprov/dial.h"
 
 enum { BACKLOG = 64 };
 
@@ -48,20 +47,35 @@ static bool is_stale(const struct sockaddr_un *sa)
 	       errno == ECONNREFUSED;
 }
 
-/* Two servers that start at once must not each take the other's socket for stale: looking,
- * removing and binding are one step under a lock on the directory. */
-static int lock_dir(const char *path, struct ck_err *err)
+static const char *name_in_dir(const char *path)
 {
-	char dir[PATH_MAX];
 	const char *slash = strrchr(path, '/');
 
-	snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash + 1 - path) : 1, slash ? path : ".");
-	CK_AUTO(ck_closep) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return slash ? slash + 1 : path;
+}
+
+static int open_dir(const char *path, struct ck_err *err)
+{
+	char dir[PATH_MAX];
+	int len = (int)(name_in_dir(path) - path);
+
+	snprintf(dir, sizeof dir, "%.*s", len ? len : 1, len ? path : ".");
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd < 0 ? ck_fail(err, -errno, "cannot open %s: %s", dir, strerror(errno)) : fd;
+}
+
+/* Two servers that start at once must not each take the other's socket for stale: looking,
+ * removing and binding are one step under a lock on the directory, until it is closed. */
+static int lock_dir(const char *path, struct ck_err *err)
+{
+	CK_AUTO(ck_closep) int fd = open_dir(path, err);
+
 	if (fd < 0)
-		return ck_fail(err, -errno, "cannot open %s: %s", dir, strerror(errno));
+		return fd;
 	for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
 		if (tries == 100)
-			return ck_fail(err, -EBUSY, "%s is locked by another program", dir);
+			return ck_fail(err, -EBUSY,
+				       "the directory of %s is locked by another program", path);
 		(void)poll(NULL, 0, 20);
 	}
 	return ck_take_fd(&fd);
@@ -105,11 +119,15 @@ static int open_unix(struct ck_listener *out, const char *path, struct ck_err *e
 	CK_AUTO(ck_closep) int fd = socket_open(AF_UNIX, err);
 	if (fd < 0)
 		return fd;
+	CK_AUTO(ck_closep) int dir = open_dir(path, err);
+	if (dir < 0)
+		return dir;
 	int rc = bind_unix(fd, &sa, err);
 	if (rc < 0)
 		return rc;
-	if (lstat(path, &st) < 0)
+	if (fstatat(dir, name_in_dir(path), &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return ck_fail(err, -errno, "cannot find %s again: %s", path, strerror(errno));
+	out->dir = ck_take_fd(&dir);
 	out->dev = st.st_dev;
 	out->ino = st.st_ino;
 	snprintf(out->address, sizeof out->address, "%s%s", unix_scheme, path);
@@ -149,8 +167,8 @@ static int open_address(struct ck_listener *out, const struct addrinfo *a, const
 
 	if (!is_loopback(a->ai_addr))
 		return ck_fail(err, -EINVAL,
-			       "%s is not a loopback address: keys would cross the network in "
-			       "the clear; use 127.0.0.1 or unix:PATH",
+			       "%s is not a loopback address: what is said there would cross the "
+			       "network in the clear; use 127.0.0.1 or unix:PATH",
 			       name);
 	CK_AUTO(ck_closep) int fd = socket_open(a->ai_family, err);
 	if (fd < 0)
@@ -164,6 +182,13 @@ static int open_address(struct ck_listener *out, const struct addrinfo *a, const
 	return rc;
 }
 
+bool ck_is_port(const char *s)
+{
+	size_t len = strlen(s);
+
+	return len >= 1 && len <= 5 && strspn(s, "0123456789") == len && atoi(s) <= 65535;
+}
+
 static int open_tcp(struct ck_listener *out, const char *name, struct ck_err *err)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV };
@@ -171,7 +196,7 @@ static int open_tcp(struct ck_listener *out, const char *name, struct ck_err *er
 	const char *colon = strrchr(name, ':');
 	char host[256];
 
-	if (!colon || !ck_dial_is_port(colon + 1))
+	if (!colon || !ck_is_port(colon + 1))
 		return ck_fail(err, -EINVAL, "\"%.100s\" is neither unix:PATH nor HOST:PORT", name);
 	size_t len = (size_t)(colon - name);
 	bool bracketed = len > 2 && name[0] == '[' && name[len - 1] == ']';
@@ -188,7 +213,7 @@ static int open_tcp(struct ck_listener *out, const char *name, struct ck_err *er
 
 int ck_listen_open(struct ck_listener *out, const char *listen, struct ck_err *err)
 {
-	*out = (struct ck_listener){ .fd = -1 };
+	*out = (struct ck_listener){ .fd = -1, .dir = -1 };
 	if (strncmp(listen, unix_scheme, sizeof unix_scheme - 1) == 0)
 		return open_unix(out, listen + sizeof unix_scheme - 1, err);
 	return open_tcp(out, listen, err);
@@ -201,10 +226,12 @@ void ck_listen_close(struct ck_listener *l)
 
 	if (l->fd < 0)
 		return;
-	if (path && lstat(path, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino)
-		(void)unlink(path);
+	if (path && fstatat(l->dir, name_in_dir(path), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	    st.st_dev == l->dev && st.st_ino == l->ino)
+		(void)unlinkat(l->dir, name_in_dir(path), 0);
+	ck_closep(&l->dir);
 	ck_closep(&l->fd);
-	l->fd = -1;
+	l->fd = l->dir = -1;
 }
 
 int ck_listen_accept(const struct ck_listener *l)

@@ -1,7 +1,10 @@
-/* listen - the key provider's socket: a unix socket for its own user, or loopback. */
+/*
+ * listen - a socket that is for this machine alone: a unix socket for its own user, or loopback.
+ */
 #ifndef CK_LISTEN_H
 #define CK_LISTEN_H
 
+#include <stdbool.h>
 #include <sys/stat.h>
 
 #include "base/err.h"
@@ -9,6 +12,7 @@
 struct ck_listener {
 	int fd;		   /* listening, non-blocking */
 	char address[128]; /* as bound: "unix:PATH" or "127.0.0.1:41234" */
+	int dir;	   /* where the socket file is, wherever we go meanwhile; -1: no file */
 	dev_t dev;	   /* of the socket file, to remove that one and no other */
 	ino_t ino;
 };
@@ -20,7 +24,8 @@ struct ck_listener {
  * errnos.
  */
 CK_MUST_CHECK int ck_listen_open(struct ck_listener *out, const char *listen, struct ck_err *err);
-void ck_listen_close(struct ck_listener *l); /* removes the socket file; twice is allowed */
+/* Removes the socket file. Twice is allowed, and after a failed open. */
+void ck_listen_close(struct ck_listener *l);
 
 /*
  * A connection of a peer that may ask: on a unix socket one of our own user or root.
@@ -28,5 +33,8 @@ void ck_listen_close(struct ck_listener *l); /* removes the socket file; twice i
  * turned away, or another errno.
  */
 CK_MUST_CHECK int ck_listen_accept(const struct ck_listener *l);
+
+/* Whether S is a TCP port in digits: getaddrinfo takes 65537 for 1. */
+bool ck_is_port(const char *s);
 
 #endif

@@ -1,0 +1,18 @@
+/*
+ * origin - where an image's blobs come from, for who tells how that fares.
+ * Threads: any, as long as the image and its blobs are open.
+ */
+#ifndef CK_ORIGIN_H
+#define CK_ORIGIN_H
+
+#include "fs/oci/image.h"
+#include "fs/registry/net.h"
+
+/* By what blobs come from a registry; NULL where the image is local. */
+struct ck_net *ck_image_net(const struct ck_image *img);
+
+/* How many bytes of layer IDX's blob came over the network so far, and how many are kept in the
+ * cache now. False where the blob is local. */
+bool ck_image_moved(const struct ck_image *img, size_t idx, uint64_t *moved, uint64_t *kept);
+
+#endif

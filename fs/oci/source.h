@@ -1,0 +1,43 @@
+/*
+ * source - where the documents and blobs of an image come from: a layout on a disk
+ * (fs/oci/layout.h) or a registry (fs/registry/registry.h). Threads: any, once open.
+ */
+#ifndef CK_SOURCE_H
+#define CK_SOURCE_H
+
+#include "fs/oci/layout.h"
+#include "fs/registry/registry.h"
+
+struct ck_source {
+	struct ck_layout layout;      /* fd -1: it is a registry */
+	struct ck_registry *registry; /* NULL: it is a layout */
+	bool borrowed;		      /* the registry is somebody else's to close */
+};
+
+#define CK_SOURCE_NONE                                                                             \
+	(struct ck_source)                                                                         \
+	{                                                                                          \
+		.layout.fd = -1                                                                    \
+	}
+
+/* Opens what REF names the place of; a registry is asked nothing yet. OPTS: NULL or those of the
+ * registry. *OUT is the caller's to close. Errors: those of ck_layout_open and ck_registry_open. */
+CK_MUST_CHECK int ck_source_open(struct ck_source *out, const struct ck_reference *ref,
+				 const struct ck_registry_opts *opts, struct ck_err *err);
+void ck_source_close(struct ck_source *s); /* CK_SOURCE_NONE is allowed */
+
+/* Appends the document D names to OUT, as ck_layout_doc does: checked. */
+CK_MUST_CHECK int ck_source_doc(const struct ck_source *s, const struct ck_descriptor *d,
+				struct ck_buf *out, struct ck_err *err);
+
+/* The same for any blob of at most MAX bytes. */
+CK_MUST_CHECK int ck_source_whole(const struct ck_source *s, const struct ck_descriptor *d,
+				  size_t max, struct ck_buf *out, struct ck_err *err);
+
+/* The blob DIGEST of SIZE bytes; its contents are not checked here. From a registry each read is a
+ * request, and only the first one tells whether it is there. *OUT is the caller's to close,
+ * before the source. Errors: those of ck_layout_blob. */
+CK_MUST_CHECK int ck_source_blob(const struct ck_source *s, const uint8_t digest[CK_SHA256_LEN],
+				 uint64_t size, struct ck_reader **out, struct ck_err *err);
+
+#endif
