@@ -78,7 +78,7 @@ static ssize_t remote_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, s
 	return rc < 0 ? rc : (ssize_t)nbytes;
 }
 
-static const struct ck_reader_ops remote_ops = { remote_pread, free };
+static const struct ck_reader_ops remote_ops = { .pread = remote_pread, .close = free };
 
 static int remote_blob(struct ck_registry *r, const uint8_t digest[CK_SHA256_LEN], uint64_t size,
 		       struct ck_reader **out, struct ck_err *err)
