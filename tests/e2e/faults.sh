@@ -49,7 +49,7 @@ encrypt "$WORK/plain" "$WORK/ctr" --encryption-key "jwe:$WORK/pub.pem"
 fr_start plain $(for i in $(seq 0 99); do echo "--layout case/s$i=$WORK/sealed --layout case/c$i=$WORK/ctr"; done)
 TLS="--tls-cert $PKI/server.pem --tls-key $PKI/server.key --bearer --anonymous --blobs-host blobs.test"
 # shellcheck disable=SC2046,SC2086
-fr_start tls $TLS $(for i in $(seq 0 29); do echo "--layout case/s$i=$WORK/sealed --layout case/c$i=$WORK/ctr"; done)
+fr_start tls $TLS $(for i in $(seq 60 99); do echo "--layout case/s$i=$WORK/sealed --layout case/c$i=$WORK/ctr"; done)
 fr tls set redirect=1 url-ttl=60000
 mkdir -p "/etc/containers/certs.d/registry.test:${FR_PORT[tls]}" "/etc/containers/certs.d/blobs.test:${FR_BLOBS[tls]}"
 cp "$PKI/ca.pem" "/etc/containers/certs.d/registry.test:${FR_PORT[tls]}/ca.crt"
@@ -134,8 +134,8 @@ one_case() {
 	heals "$text"
 	"$CLOAKFS" umount "$MNT" >"$DIR/umount" 2>&1 || say "not ok" "$text: umount" "$(cat "$DIR/umount")"
 }
-heals() {
-	if all_files; then
+heals() { # what was being tried again when it did may take its time
+	if wait_until 20 all_files; then
 		say ok "$1: healed"
 	else
 		say "not ok" "$1: healed" "$(head -n 3 "$DIR/sums" | tr '\n' ' ') $(tail -n 2 "$DIR/log" | tr '\n' ' ')"
@@ -249,8 +249,10 @@ beside cut_case c
 report
 
 # ---- nobody there ----
+# Names are kept for a while by who asked for them: the one that goes is that of a blob store that
+# was not asked before.
 # Each is a mount of its own again; what happens to the registry happens to no other.
-fr_start gone --tls-cert "$PKI/server.pem" --tls-key "$PKI/server.key" --layout "case/s=$WORK/sealed" --layout "case/c=$WORK/ctr"
+fr_start gone --blobs-host blobs.test --tls-cert "$PKI/server.pem" --tls-key "$PKI/server.key" --layout "case/s=$WORK/sealed" --layout "case/c=$WORK/ctr"
 mkdir -p "/etc/containers/certs.d/registry.test:${FR_PORT[gone]}"
 cp "$PKI/ca.pem" "/etc/containers/certs.d/registry.test:${FR_PORT[gone]}/ca.crt"
 # absent TEXT IMAGE AWAY BACK: commands that make the registry go, and come back.
@@ -276,8 +278,7 @@ absent() {
 	is "good noise" "$(timeout $BOUND ls "$MNT" | xargs)" "$text: and names"
 	eval "$4"
 	read_file 11
-	is right "$(judge 11)" "$text: and is healed"
-	all_files && pass "$text: all of it" || fail "$text: all of it" "$(cat "$DIR/sums")"
+	wait_until 20 all_files && pass "$text: all of it" || fail "$text: all of it" "$(cat "$DIR/sums")"
 	ok "$text: umount" "$CLOAKFS" umount "$MNT"
 }
 
@@ -302,7 +303,7 @@ storm() { # IMAGE
 	rm -rf "$CASES/storm/"[0-9]*
 	DIR=$CASES/storm
 	MNT=$DIR/mnt
-	if ! mount_case "registry.test:${FR_PORT[tls]}/case/$1" $SHORT; then
+	if ! mount_case "registry.test:${FR_PORT[tls]}/case/${1}99" $SHORT; then
 		fail "a storm, $1: it mounts" "$(tail -n 1 "$DIR/mount")"
 		return
 	fi
@@ -327,7 +328,7 @@ storm() { # IMAGE
 	fr tls clear
 	is "" "$(cat "$CASES/storm/"[0-9]*/result | grep -v -e '^right ' -e '^eio ')" "a storm, $1: right bytes, or errors (SEED=$SEED)"
 	note "$(cat "$CASES/storm/"[0-9]*/result | cut -d' ' -f1 | sort | uniq -c | xargs), $n_rules rules"
-	ok "a storm, $1: and then all is right" all_files
+	ok "a storm, $1: and then all is right" wait_until 20 all_files
 	ok "a storm, $1: umount" "$CLOAKFS" umount "$MNT"
 }
 storm s
@@ -336,7 +337,9 @@ storm c
 for image in s c; do
 	absent "$image: connections refused" $image 'fr gone listen off; fr gone drop' 'fr gone listen on'
 	absent "$image: nobody accepts" $image 'fr gone listen deaf; fr gone drop' 'fr gone listen on'
-	absent "$image: no name" $image 'names_are localhost; fr gone drop' 'names_are localhost registry.test blobs.test'
-	absent "$image: no answer" $image 'fr gone fault stall=h:0; fr gone drop' 'fr gone clear'
+	absent "$image: no name" $image 'names_are localhost registry.test; fr gone set redirect=1' \
+		'names_are localhost registry.test blobs.test'
+	fr gone set redirect=0
+	absent "$image: no answer" $image 'fr gone fault stall=h:0 >/dev/null; fr gone drop' 'fr gone clear'
 done
 finish

@@ -90,7 +90,7 @@ as_layout "inspect --json" inspect --json @
 # shellcheck disable=SC2086
 {
 	as_layout "ls" ls -l $KEY @ /app
-	as_layout "cat" cat $KEY @ /app/numbers
+	as_layout "cat" cat $KEY @ /app/weights.bin
 	as_layout "export" export $KEY @ --layer 2
 	as_layout "verify" verify $KEY @
 }
@@ -239,7 +239,7 @@ server = "https://$O"
 TOML
 opens "a mirror" "docker://$O/test/sealed"
 is 0 "$(wc -l <"$WORK/origin.requests")" "serves in place of the registry"
-matches "[?&]ns=$O" "$(fr_log mirror)" "and is told whose it is"
+matches "[?&]ns=registry.test(:|%3A)${FR_PORT[origin]}" "$(fr_log mirror)" "and is told whose it is"
 is 0 "$(fr_log mirror | awk '$8 != "-"' | wc -l)" "but gets none of its credentials"
 fr origin listen off
 opens "a mirror: with the registry itself down" "docker://$O/test/sealed"
