@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "fs/oci/manifest.h"
 #include "fs/oci/media.h"
+#include "fs/oci/origin.h"
 #include "fs/oci/pick.h"
 #include "fs/oci/platform.h"
 #include "fs/oci/reference.h"
@@ -22,6 +23,7 @@ struct store {
 	struct ck_buf manifest, config;
 	struct ck_manifest doc;
 	struct ck_image_layer *layers;
+	struct ck_remote **remotes; /* of the layers' blobs that were opened last */
 };
 
 static void store_free(struct store *s)
@@ -34,6 +36,7 @@ static void store_free(struct store *s)
 	ck_buf_free(&s->config);
 	ck_manifest_free(&s->doc);
 	free(s->layers);
+	free(s->remotes);
 	free(s);
 }
 
@@ -112,9 +115,14 @@ static int find_in_registry(struct store *s, const struct ck_reference *ref, str
 	char digest[CK_DIGEST_STR], what[96];
 	bool pinned = ref->pin[0];
 	CK_BUF doc = { 0 };
-	int rc = ck_registry_resolve(s->source.registry, pinned ? ref->pin : ref->name, &doc,
-				     &s->media_type, digest, err);
+	int rc;
 
+	snprintf(digest, sizeof digest, "%s", ref->pin);
+	if (pinned)
+		rc = ck_source_pinned(&s->source, digest, &doc, &s->media_type, err);
+	else
+		rc = ck_registry_resolve(s->source.registry, ref->name, &doc, &s->media_type,
+					 digest, err);
 	if (rc < 0)
 		return rc;
 	if (!pinned)
@@ -164,7 +172,8 @@ static int read_config(struct store *s, struct ck_platform *platform, struct ck_
 	CK_AUTO(ck_freep) uint8_t(*diff_ids)[CK_SHA256_LEN] = calloc(n ? n : 1, sizeof *diff_ids);
 
 	s->layers = calloc(n ? n : 1, sizeof *s->layers);
-	if (!diff_ids || !s->layers)
+	s->remotes = calloc(n ? n : 1, sizeof(struct ck_remote *));
+	if (!diff_ids || !s->layers || !s->remotes)
 		return ck_nomem(err, "opening an image");
 	int rc = ck_source_doc(&s->source, &s->doc.config, &s->config, err);
 	if (rc == 0)
@@ -219,14 +228,16 @@ static int find(struct store *s, const struct ck_reference *ref, const struct ck
 }
 
 static int open_store(struct store *s, const struct ck_reference *ref, const char *platform,
-		      const struct ck_registry_opts *opts, struct ck_err *err)
+		      const struct ck_image_from *from, struct ck_err *err)
 {
+	const struct ck_image_from none = { 0 };
 	struct ck_platform want, is;
 
+	from = from ? from : &none;
 	ck_platform_host(&want);
 	int rc = platform ? ck_platform_parse(&want, platform, err) : 0;
 	if (rc == 0)
-		rc = ck_source_open(&s->source, ref, opts, err);
+		rc = ck_source_open(&s->source, ref, from->registry, from->cache, err);
 	if (rc == 0)
 		rc = find(s, ref, &want, platform, err);
 	if (rc == 0)
@@ -241,7 +252,7 @@ static int open_store(struct store *s, const struct ck_reference *ref, const cha
 }
 
 int ck_image_open(struct ck_image **out, const char *ref, const char *platform,
-		  const struct ck_registry_opts *opts, struct ck_err *err)
+		  const struct ck_image_from *from, struct ck_err *err)
 {
 	CK_AUTO(ck_reference_free) struct ck_reference r = { 0 };
 	CK_AUTO(store_freep) struct store *s = calloc(1, sizeof *s);
@@ -252,7 +263,7 @@ int ck_image_open(struct ck_image **out, const char *ref, const char *platform,
 	int rc = ck_reference_parse(&r, ref, err);
 	if (rc < 0)
 		return rc;
-	rc = open_store(s, &r, platform, opts, err);
+	rc = open_store(s, &r, platform, from, err);
 	if (rc < 0)
 		return ck_wrap(err, "cannot open image %s", ref);
 	s->pub.registry = s->source.registry;
@@ -276,5 +287,33 @@ int ck_image_blob(const struct ck_image *img, size_t idx, struct ck_reader **out
 	if (idx >= img->n_layers)
 		return ck_fail(err, -EINVAL, "there is no layer %zu: the image has %zu", idx,
 			       img->n_layers);
-	return ck_source_blob(&s->source, img->layers[idx].digest, img->layers[idx].size, out, err);
+	return ck_source_blob(&s->source, img->layers[idx].digest, img->layers[idx].size, out,
+			      &s->remotes[idx], err);
+}
+
+struct ck_net *ck_image_net(const struct ck_image *img)
+{
+	return ((const struct store *)img->store)->source.net;
+}
+
+void ck_image_cancel(const struct ck_image *img)
+{
+	if (ck_image_net(img))
+		ck_net_cancel(ck_image_net(img));
+}
+
+struct ck_remote *const *ck_image_remotes(const struct ck_image *img)
+{
+	return ((const struct store *)img->store)->remotes;
+}
+
+bool ck_image_moved(const struct ck_image *img, size_t idx, uint64_t *moved, uint64_t *kept)
+{
+	struct ck_remote *r = ck_image_remotes(img)[idx];
+
+	if (!r)
+		return false;
+	*moved = ck_remote_fetched(r);
+	*kept = ck_remote_kept(r);
+	return true;
 }

@@ -3,15 +3,26 @@
 #include <errno.h>
 #include <string.h>
 
+#define KIND "doc" /* of documents in the cache */
+
 int ck_source_open(struct ck_source *out, const struct ck_reference *ref,
-		   const struct ck_registry_opts *opts, struct ck_err *err)
+		   const struct ck_registry_opts *opts, struct ck_blobcache *cache,
+		   struct ck_err *err)
 {
 	struct ck_source s = CK_SOURCE_NONE;
-	int rc = ref->transport == CK_TRANSPORT_DOCKER
-		     ? ck_registry_open(&s.registry, ref->host, ref->repo, opts, err)
-		     : ck_layout_open(&s.layout, ref->transport, ref->dir, err);
+	int rc;
 
-	if (rc == 0)
+	if (ref->transport == CK_TRANSPORT_DOCKER) {
+		rc = ck_registry_open(&s.registry, ref->host, ref->repo, opts, err);
+		if (rc == 0)
+			rc = ck_net_open(&s.net, opts ? opts->timeout_ms : 0, err);
+		s.cache = cache;
+	} else {
+		rc = ck_layout_open(&s.layout, ref->transport, ref->dir, err);
+	}
+	if (rc < 0)
+		ck_source_close(&s);
+	else
 		*out = s;
 	return rc;
 }
@@ -19,15 +30,49 @@ int ck_source_open(struct ck_source *out, const struct ck_reference *ref,
 void ck_source_close(struct ck_source *s)
 {
 	ck_layout_close(&s->layout);
+	ck_net_close(s->net);
+	s->net = NULL;
 	if (!s->borrowed)
 		ck_registry_close(s->registry);
 	s->registry = NULL;
 }
 
+/* A document that is kept, checked: the cache says nothing of its own. False: not from there. */
+static bool kept(const struct ck_source *s, const uint8_t digest[CK_SHA256_LEN], struct ck_buf *out)
+{
+	CK_BUF doc = { .max = CK_LAYOUT_MAX_DOC };
+	uint8_t is[CK_SHA256_LEN];
+
+	if (!s->cache || ck_blobcache_load(s->cache, KIND, digest, &doc, NULL) < 0)
+		return false;
+	ck_sha256(is, ck_buf_str(&doc), doc.len);
+	return memcmp(is, digest, sizeof is) == 0 && ck_buf_add(out, doc.data, doc.len, NULL) == 0;
+}
+
+/* Keeping is for the next time: now it makes no difference. */
+static void keep(const struct ck_source *s, const uint8_t digest[CK_SHA256_LEN], const void *p,
+		 size_t nbytes)
+{
+	struct ck_err err;
+
+	if (s->cache && nbytes <= CK_LAYOUT_MAX_DOC &&
+	    ck_blobcache_save(s->cache, KIND, digest, p, nbytes, &err) < 0)
+		return;
+}
+
 int ck_source_doc(const struct ck_source *s, const struct ck_descriptor *d, struct ck_buf *out,
 		  struct ck_err *err)
 {
-	return ck_source_whole(s, d, CK_LAYOUT_MAX_DOC, out, err);
+	size_t at = out->len;
+
+	if (!s->registry)
+		return ck_layout_doc(&s->layout, d, out, err);
+	if (kept(s, d->digest, out))
+		return 0;
+	int rc = ck_registry_whole(s->registry, d, CK_LAYOUT_MAX_DOC, out, err);
+	if (rc == 0)
+		keep(s, d->digest, out->data + at, out->len - at);
+	return rc;
 }
 
 int ck_source_whole(const struct ck_source *s, const struct ck_descriptor *d, size_t max,
@@ -37,68 +82,30 @@ int ck_source_whole(const struct ck_source *s, const struct ck_descriptor *d, si
 			   : ck_layout_whole(&s->layout, d, max, out, err);
 }
 
-/* ---- a blob of a registry ----------------------------------------------------------- */
-
-struct remote {
-	struct ck_registry *registry;
-	struct ck_registry_want want; /* the blob's digest and size */
-};
-
-struct filling {
-	uint8_t *buf;
-	uint64_t off, len;
-};
-
-/* Keeps what is wanted of what comes. */
-static int fill(void *ctx, uint64_t off, const void *p, size_t nbytes, struct ck_err *err)
+int ck_source_pinned(const struct ck_source *s, const char *digest, struct ck_buf *doc, char **type,
+		     struct ck_err *err)
 {
-	const struct filling *f = ctx;
-	uint64_t end = off + nbytes, from = off > f->off ? off : f->off;
-	uint64_t to = end < f->off + f->len ? end : f->off + f->len;
+	uint8_t raw[CK_SHA256_LEN];
+	char is[CK_DIGEST_STR];
+	int rc = ck_digest_parse(raw, digest, err);
 
-	(void)err;
-	if (from < to)
-		memcpy(f->buf + (from - f->off), (const uint8_t *)p + (from - off), to - from);
-	return 0;
-}
-
-static ssize_t remote_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
-{
-	const struct remote *b = ctx;
-	struct ck_registry_want want = b->want;
-	struct filling f = { buf, off, nbytes };
-	const struct ck_registry_taker taker = { fill, &f };
-	struct ck_registry_fetched fetched;
-
-	if (nbytes == 0)
-		return 0;
-	want.off = off;
-	want.len = nbytes;
-	int rc = ck_registry_fetch(b->registry, &want, &taker, &fetched, err);
-	return rc < 0 ? rc : (ssize_t)nbytes;
-}
-
-static const struct ck_reader_ops remote_ops = { .pread = remote_pread, .close = free };
-
-static int remote_blob(struct ck_registry *r, const uint8_t digest[CK_SHA256_LEN], uint64_t size,
-		       struct ck_reader **out, struct ck_err *err)
-{
-	CK_AUTO(ck_freep) struct remote *b = calloc(1, sizeof *b);
-
-	if (!b)
-		return ck_nomem(err, "opening a blob");
-	b->registry = r;
-	b->want.size = size;
-	memcpy(b->want.digest, digest, CK_SHA256_LEN);
-	int rc = ck_reader_open(out, &remote_ops, b, size, err);
+	if (rc < 0)
+		return rc;
+	if (kept(s, raw, doc)) {
+		*type = ck_manifest_type(doc->data, doc->len);
+		return *type ? 0 : ck_nomem(err, "reading a manifest");
+	}
+	rc = ck_registry_resolve(s->registry, digest, doc, type, is, err);
 	if (rc == 0)
-		b = NULL;
+		keep(s, raw, doc->data, doc->len);
 	return rc;
 }
 
 int ck_source_blob(const struct ck_source *s, const uint8_t digest[CK_SHA256_LEN], uint64_t size,
-		   struct ck_reader **out, struct ck_err *err)
+		   struct ck_reader **out, struct ck_remote **remote, struct ck_err *err)
 {
-	return s->registry ? remote_blob(s->registry, digest, size, out, err)
-			   : ck_layout_blob(&s->layout, digest, size, out, err);
+	*remote = NULL;
+	return s->registry
+		   ? ck_remote_open(out, remote, s->net, s->registry, s->cache, digest, size, err)
+		   : ck_layout_blob(&s->layout, digest, size, out, err);
 }

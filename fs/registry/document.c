@@ -104,21 +104,15 @@ static char *type_of(const struct ck_http_res *res)
 {
 	const char *header = ck_http_res_header(res, "Content-Type");
 	CK_AUTO(ck_freep) char *type = NULL;
-	CK_JSON *j = NULL;
 
 	type = header ? strndup(header, strcspn(header, "; \t")) : NULL;
 	if (type && (ck_media_is_index(type) || ck_media_is_manifest(type)))
 		return ck_take(type);
-	if (ck_json_parse(&j, res->body.data, res->body.len, "it", NULL) == 0) {
-		const char *own = json_string_value(json_object_get(j, "mediaType"));
-		if (own)
-			return strdup(own);
-		if (json_is_array(json_object_get(j, "manifests")))
-			return strdup(CK_MEDIA_INDEX);
-		if (json_is_object(json_object_get(j, "config")))
-			return strdup(CK_MEDIA_MANIFEST);
-	}
-	return type ? ck_take(type) : strdup("");
+	char *own = ck_manifest_type(res->body.data, res->body.len);
+	if (!own || *own || !type)
+		return own;
+	free(own);
+	return ck_take(type);
 }
 
 int ck_registry_resolve(struct ck_registry *r, const char *reference, struct ck_buf *doc,

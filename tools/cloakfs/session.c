@@ -45,7 +45,10 @@ int ck_session_image(struct ck_session *s, const char *const *keys, size_t n_key
 		rc = ck_keyring_add(s->keys, "hsm", err);
 	for (size_t i = 0; rc == 0 && i < n_keys; i++)
 		rc = ck_keyring_add(s->keys, keys[i], err);
-	return rc < 0 ? rc : ck_image_open(&s->image, o->args[0], o->platform, NULL, err);
+	if (rc == 0 && ck_reference_remote(o->args[0]))
+		rc = ck_session_cache(s, o, err);
+	const struct ck_image_from from = { .cache = s->cache };
+	return rc < 0 ? rc : ck_image_open(&s->image, o->args[0], o->platform, &from, err);
 }
 
 /* The cache on the disk. One that nobody asked for may be missing. */
@@ -85,24 +88,6 @@ int ck_session_cache(struct ck_session *s, const struct ck_options *o, struct ck
 	return rc;
 }
 
-/* The artifact beside the image: of no use to a command is no reason to fail. */
-static int open_own_artifact(struct ck_session *s, const struct ck_options *o, struct ck_err *err)
-{
-	CK_AUTO(ck_reference_free) struct ck_reference r = { 0 };
-	struct ck_err why = { 0 };
-	int rc = ck_reference_parse(&r, o->args[0], err);
-
-	if (rc < 0 || r.transport == CK_TRANSPORT_DIR)
-		return rc;
-	rc = s->image->registry
-		 ? ck_artifact_open_remote(&s->artifacts[0], s->image->registry,
-					   s->image->manifest_digest, &why)
-		 : ck_artifact_open(&s->artifacts[0], r.dir, s->image->manifest_digest, &why);
-	if (rc < 0 && rc != -ENOENT)
-		ck_log(CK_LOG_WARNING, "the image's index artifact is not used: %s", why.msg);
-	return 0;
-}
-
 static void chain(struct ck_session *s, size_t *n, struct ck_index_store store)
 {
 	s->stores[*n] = store;
@@ -118,16 +103,16 @@ int ck_session_indexes(struct ck_session *s, const struct ck_options *o, struct 
 	int rc = ck_session_cache(s, o, err);
 
 	if (rc == 0)
-		rc = open_own_artifact(s, o, err);
+		rc = ck_beside_open(&s->beside, o->args[0], s->image, err);
 	if (rc == 0 && o->index)
-		rc = ck_artifact_open(&s->artifacts[1], o->index, s->image->manifest_digest, err);
+		rc = ck_artifact_open(&s->artifact, o->index, s->image->manifest_digest, err);
 	if (rc < 0)
 		return rc;
 	if (s->cache_kept)
 		chain(s, &n, ck_blobcache_indexes(s->cache));
-	for (size_t i = 0; i < 2; i++)
-		if (s->artifacts[i])
-			chain(s, &n, ck_artifact_store(s->artifacts[i]));
+	chain(s, &n, ck_beside_store(&s->beside));
+	if (s->artifact)
+		chain(s, &n, ck_artifact_store(s->artifact));
 	return 0;
 }
 
@@ -170,10 +155,10 @@ struct ck_provider ck_session_provider(const struct ck_session *s)
 
 void ck_session_close(struct ck_session *s)
 {
-	for (size_t i = 0; i < 2; i++)
-		ck_artifact_close(s->artifacts[i]);
-	ck_blobcache_close(s->cache);
+	ck_artifact_close(s->artifact);
+	ck_beside_close(&s->beside);
 	ck_image_close(s->image);
+	ck_blobcache_close(s->cache);
 	ck_keyring_close(s->keys);
 	ck_attest_close(s->attest);
 	ck_config_free(&s->config);

@@ -8,6 +8,7 @@
 #include "fs/oci/artifact.h"
 #include "fs/stack.h"
 #include "keyprov/server.h"
+#include "tools/cloakfs/beside.h"
 #include "tools/cloakfs/config.h"
 #include "tools/cloakfs/options.h"
 
@@ -18,7 +19,8 @@ struct ck_session {
 	struct ck_image *image;	    /* likewise */
 	struct ck_blobcache *cache; /* NULL until ck_session_cache */
 	bool cache_kept;	    /* it is on a disk, and there for the next time */
-	struct ck_artifact *artifacts[2];
+	struct ck_beside beside;	    /* the image's own index artifact */
+	struct ck_artifact *artifact;	    /* that of --index DIR */
 	struct ck_index_store stores[3];    /* chained; of the above */
 	const struct ck_index_store *store; /* for openings; NULL: no index is asked for */
 	bool full;			    /* openings read every layer through */
