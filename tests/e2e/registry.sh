@@ -207,7 +207,7 @@ ok "a mount of it" mount_image "docker://127.0.0.1:$P/test/indexed" "$WORK/mnt" 
 cat "$WORK/mnt/app/config" >"$LOG"
 "$CLOAKFS" umount "$WORK/mnt"
 BLOBS=$(cat "$WORK/indexed/blobs/sha256/"* | wc -c)
-[ "$(fr_bytes plain)" -lt $((BLOBS / 4)) ] && pass "moves what is read alone" ||
+[ "$(fr_bytes plain)" -lt $((BLOBS / 2)) ] && pass "moves what is read alone" ||
 	fail "moves what is read alone" "$(fr_bytes plain) of $BLOBS bytes"
 
 # ---- a blob store elsewhere ----
