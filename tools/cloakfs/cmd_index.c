@@ -153,11 +153,13 @@ static int run(const struct ck_options *o, struct ck_err *err)
 
 const struct ck_command ck_cmd_index = {
 	.name = "index",
-	.synopsis = "[--config FILE] [--key KEY]... [--prefetch FILE] [--out DIR]\n"
-		    "                     [--platform OS/ARCH] IMAGE",
+	.synopsis =
+	    "[--config FILE] [--authfile FILE] [--plain-http] [--key KEY]... [--prefetch FILE] "
+	    "[--out DIR]\n"
+	    "                     [--platform OS/ARCH] IMAGE",
 	.summary =
 	    "make sealed indexes of an encrypted image, so that mounts need not read it through",
-	.options = "ckFOp",
+	.options = "ckFOaHp",
 	.required = "",
 	.min_args = 1,
 	.max_args = 1,
