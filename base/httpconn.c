@@ -258,6 +258,8 @@ static void set_up(CURL *c, const struct ck_httpconn_config *config, const struc
 	curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	if (req->sink)
 		curl_easy_setopt(c, CURLOPT_BUFFERSIZE, (long)BUFFER_LEN);
+	if (req->once)
+		curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, 1L);
 	if (req->no_proxy)
 		curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
 	set_tls(c, config);

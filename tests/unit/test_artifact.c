@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "fs/oci/artifact.h"
 #include "fs/oci/image.h"
+#include "fs/oci/layoutstore.h"
 #include "tests/unit/lib/make.h"
 #include "tests/unit/lib/mkimage.h"
 #include "tests/unit/lib/tmplayout.h"
@@ -60,6 +61,16 @@ static int teardown(void **state)
 	return 0;
 }
 
+static int write_artifact(const char *dir, const struct ck_descriptor *subject,
+			  const struct ck_index_blob *blobs, size_t n, uint8_t digest[32],
+			  struct ck_err *err)
+{
+	CK_AUTO(ck_blobstore_closep) struct ck_blobstore *s = NULL;
+	int rc = ck_layoutstore_open(&s, CK_TRANSPORT_OCI, dir, true, err);
+
+	return rc < 0 ? rc : ck_artifact_write(s, subject, blobs, n, digest, err);
+}
+
 /* Two indexes of the image, whose bytes are A and B. */
 static int write_two(struct fixture *f, const char *a, const char *b, char digest[CK_DIGEST_STR],
 		     struct ck_err *err)
@@ -68,7 +79,7 @@ static int write_two(struct fixture *f, const char *a, const char *b, char diges
 					       { f->layer[1], b, strlen(b) },
 					       { f->layer[0], "twice", 5 } };
 	uint8_t raw[32];
-	int rc = ck_artifact_write(f->t.dir, &f->subject, blobs, 3, raw, err);
+	int rc = write_artifact(f->t.dir, &f->subject, blobs, 3, raw, err);
 
 	if (rc == 0)
 		ck_digest_str(digest, raw);
@@ -235,13 +246,13 @@ static void refuses_to_write(void **state)
 	uint8_t raw[32];
 	char digest[CK_DIGEST_STR];
 
-	assert_fails(ck_artifact_write(f->t.dir, &f->subject, &blob, 0, raw, &err), -EINVAL, &err,
+	assert_fails(write_artifact(f->t.dir, &f->subject, &blob, 0, raw, &err), -EINVAL, &err,
 		     "an artifact of 0 indexes");
-	assert_fails(ck_artifact_write(tmplayout_fmt("%s/none/none", f->t.dir), &f->subject, &blob,
-				       1, raw, &err),
-		     -ENOENT, &err, "cannot add indexes to");
+	assert_fails(write_artifact(tmplayout_fmt("%s/none/none", f->t.dir), &f->subject, &blob, 1,
+				    raw, &err),
+		     -ENOENT, &err, "cannot make directory");
 	const struct ck_index_blob huge = { f->layer[0], "x", ((size_t)1 << 30) + 1 };
-	assert_fails(ck_artifact_write(f->t.dir, &f->subject, &huge, 1, raw, &err), -EFBIG, &err,
+	assert_fails(write_artifact(f->t.dir, &f->subject, &huge, 1, raw, &err), -EFBIG, &err,
 		     "more than the 1073741824 allowed");
 	/* A list that cannot be read is somebody's: it is not written over. */
 	static const struct {
@@ -548,8 +559,7 @@ static void serves_a_layer(void **state)
 		int passes = 0;
 		if (round) {
 			const struct ck_index_blob b = { spec.digest, sealed.data, sealed.len };
-			assert_works(ck_artifact_write(f->t.dir, &f->subject, &b, 1, raw, &err),
-				     &err);
+			assert_works(write_artifact(f->t.dir, &f->subject, &b, 1, raw, &err), &err);
 			assert_works(ck_artifact_open(&a, f->t.dir, f->subject.digest_str, &err),
 				     &err);
 			store = ck_artifact_store(a);
@@ -586,10 +596,9 @@ static void *add_image_and_indexes(void *arg)
 	for (int i = 0; i < 5 && j->rc == 0; i++) {
 		j->rc = mkimage_write(ref, j->seed, 1, d.digest, &j->err);
 		if (j->rc == 0)
-			j->rc = ck_artifact_write(j->f->t.dir, &d, &blob, 1, raw, &j->err);
+			j->rc = write_artifact(j->f->t.dir, &d, &blob, 1, raw, &j->err);
 		if (j->rc == 0)
-			j->rc =
-			    ck_artifact_write(j->f->t.dir, &j->f->subject, &blob, 1, raw, &j->err);
+			j->rc = write_artifact(j->f->t.dir, &j->f->subject, &blob, 1, raw, &j->err);
 	}
 	return NULL;
 }

@@ -16,7 +16,7 @@ static int run(const struct ck_options *o, struct ck_err *err)
 		.keys = s.keys,
 		.require_encrypted = s.config.require_encrypted,
 	};
-	return ck_convert_and_tell(&s, &how, "decrypting", o->json, err);
+	return ck_convert_and_tell(&s, &how, o->args[0], "decrypting", o->json, err);
 }
 
 const struct ck_command ck_cmd_decrypt = {

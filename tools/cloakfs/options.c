@@ -29,6 +29,7 @@ static const struct known {
 	{ 'q', "level", "N", "zstd's compression level (3)" },
 	{ 'y', "layers", "LIST", "only these, as 0,2,-1; the lowest is 0, the uppermost -1" },
 	{ 'O', "out", "DIR", "put the artifact into this layout, not the image's own" },
+	{ 'P', "push", NULL, "put the artifact into the image's own registry" },
 	{ 'I', "index", "DIR", "look for the image's index artifact in this layout, too" },
 	{ 'C', "cache-dir", "DIR", "where what is fetched and found out is kept; none: nowhere" },
 	{ 'S', "cache-size", "SIZE",
@@ -273,6 +274,7 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	o->lazy |= letter == 'Z';
 	o->all |= letter == 'A';
 	o->plain_http |= letter == 'H';
+	o->push |= letter == 'P';
 	o->help |= letter == 'h';
 	return 0;
 }

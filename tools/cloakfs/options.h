@@ -36,7 +36,7 @@ struct ck_options {
 	enum ck_mode mode;
 	enum ck_prefetch_mode background;
 	struct ck_idmap idmap;
-	bool json, long_form, foreground, exec, lazy, all, plain_http;
+	bool json, long_form, foreground, exec, lazy, all, plain_http, push;
 	bool help;
 	char **args; /* what is no option; n_args of them */
 	size_t n_args;

@@ -6,6 +6,7 @@
 
 #include "fs/cache/blobcache.h"
 #include "fs/oci/artifact.h"
+#include "fs/registry/registry.h"
 #include "fs/stack.h"
 #include "keyprov/server.h"
 #include "tools/cloakfs/beside.h"
