@@ -268,6 +268,7 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 		rc = ck_recorder_open(&recorder, o->record, err);
 	if (rc == 0)
 		rc = ck_secret_init(err);
+	ck_log_init("cloakfs", CK_LOG_INFO); /* a service, which says what its tag was */
 	if (rc == 0)
 		rc = ck_session_open(&s, o, err);
 	if (rc == 0)
@@ -278,7 +279,6 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 		rc = ck_stack_record(stack, recorder, err);
 	if (rc < 0)
 		return rc;
-	ck_log_init("cloakfs", CK_LOG_INFO); /* a service from here on */
 	note_pin(o->args[0]);
 	if (metrics.fd >= 0)
 		ck_log(CK_LOG_INFO, "note: metrics at %s", metrics.address);
