@@ -201,14 +201,14 @@ for rule in "reset=h:0" "reset=5000" "reset=0" "reset=h:100" "close=h:0" "close=
 	met plain $LONG right "twice $rule" "fault $rule times=2"
 done
 # ---- always, but it can be read all the same ----
-for rule in whole chunked http10 "http10 whole" "whole chunked" interim delay=200 drip=300000; do
+for rule in whole chunked http10 "http10 whole" "whole chunked" interim delay=200 drip=300000 \
+	reset=5000 close=5000 range=start range=total range=length range=none range=junk bare multipart; do
 	met plain $LONG right "always $rule" "fault $rule"
 done
 # ---- always: an error in time, or the right bytes ----
-for rule in reset=h:0 reset=5000 close=h:0 close=5000 stall=h:0 stall=h:30 stall=0 stall=5000 drip=500 \
+for rule in reset=h:0 close=h:0 stall=h:0 stall=h:30 stall=0 stall=5000 drip=500 \
 	status=500 "status=429 retry-after=60" status=403 status=404 status=416 \
-	redirect=http://127.0.0.1:1/ range=start range=total range=length range=none range=junk range=shift \
-	bare less=100 more=100 swap garbage flip=b:0 page gzip multipart \
+	redirect=http://127.0.0.1:1/ range=shift less=100 more=100 swap garbage flip=b:0 page gzip \
 	"whole reset=5000" "whole garbage" "whole less=1" "whole stall=5000"; do
 	met plain $SHORT either "always $rule" "fault $rule"
 done
@@ -225,7 +225,7 @@ met tls $LONG right "both expire" "expire urls" "expire tokens"
 met tls $SHORT either "always 401" "expire urls" "fault status=401 door=registry"
 wait_for_cases
 BESIDE=$many
-met tls $LONG right "the store refuses twice" "fault status=403 times=2 door=blobs"
+met tls $LONG right "the store refuses once" "fault status=403 times=1 door=blobs"
 met tls $LONG right "the store fails twice" "fault status=503 times=2 door=blobs"
 met tls $LONG right "the store resets twice" "fault reset=3000 times=2 door=blobs"
 met tls $LONG right "the store drops twice" "fault close=h:0 times=2 door=blobs"
@@ -233,7 +233,7 @@ met tls $SHORT either "the store always fails" "fault status=500 door=blobs"
 met tls $SHORT either "the store always stalls" "fault stall=3000 door=blobs"
 met tls $SHORT either "the store lies" "fault garbage door=blobs"
 
-# ---- cut anywhere: every second answer, at any byte of it ----
+# ---- cut anywhere: each of the first answers, at any byte of it ----
 cut_case() { # IMAGE
 	local i at
 	DIR=$CASES/cut-$1
@@ -246,7 +246,7 @@ cut_case() { # IMAGE
 		1) at=$((RANDOM % 1000)) ;;
 		*) at=$(((RANDOM << 15 | RANDOM) % 400000)) ;;
 		esac
-		"$FAULT" ctl "$WORK/plain.sock" fault reset=$at skip=$((2 * i)) times=1 path="/case/${1}99/" >>"$DIR/rules"
+		"$FAULT" ctl "$WORK/plain.sock" fault reset=$at skip=$i times=1 path="/case/${1}99/" >>"$DIR/rules"
 	done
 	if ! mount_case "$(fr_at plain)/case/${1}99" $LONG; then
 		say "not ok" "$1: cut anywhere: it mounts" "$(tail -n 1 "$DIR/mount")"
@@ -363,4 +363,28 @@ for image in s c; do
 	fr gone set redirect=0
 	absent "$image: no answer" $image 'fr gone fault stall=h:0 >/dev/null; fr gone drop' 'fr gone clear'
 done
+
+# ---- who is interrupted goes at once; so does the mount ----
+waits() { # RULE
+	[ "$(fr gone hits "$1")" -gt 0 ]
+}
+interrupted() { # IMAGE
+	local from reader rule text="$1: interrupted"
+	DIR=$CASES/$1
+	MNT=$DIR/mnt
+	fr gone clear
+	mount_case "registry.test:${FR_PORT[gone]}/case/$1" $LONG || fail "$text: a mount" "$(tail -n 1 "$DIR/mount")"
+	rule=$(fr gone fault stall=0 path=/blobs/)
+	start "$DIR/reader" cat "$MNT/noise/$FAR"
+	reader=$!
+	wait_until 20 waits "$rule" || fail "$text: it waits"
+	from=$(date +%s%N)
+	kill $reader
+	ends_within 10 $reader "$text: a reader ends"
+	ok "$text: so does a mount that still asks" "$CLOAKFS" umount "$MNT"
+	wait_until 10 no_processes_here mount && pass "$text: and its process" || fail "$text: and its process" "$(processes_here mount)"
+	[ $((($(date +%s%N) - from) / 1000000)) -lt $LONG ] && pass "$text: before the deadline" || fail "$text: before the deadline"
+}
+interrupted s
+interrupted c
 finish
