@@ -9,7 +9,7 @@ libmicrohttpd-dev libcmocka-dev umoci jq attr libcap2-bin pigz valgrind strace g
 ca-certificates xxd procps crun podman systemd-container acl fio rsync stress-ng docker-registry apache2-utils tinyproxy-bin"
 
 # The benchmarks' peers.
-[ "${1:-}" != bench ] || packages="$packages gocryptfs squashfuse squashfs-tools archivemount time"
+[ "${1:-}" != bench ] || packages="$packages gocryptfs squashfuse squashfs-tools archivemount time libsqlite3-dev"
 
 missing=
 for p in $packages; do

@@ -14,6 +14,7 @@ declare -A FR_PORT FR_BLOBS FR_PID FR_MARK
 own_etc() {
 	local top=$WORK/etc
 	[ -n "${OWN_NS:-}" ] || bail "a mount namespace of its own"
+	others_go
 	mkdir "$top"
 	mount -t tmpfs tmpfs "$top" && mkdir "$top/upper" "$top/work" &&
 		mount -t overlay -o "lowerdir=/etc,upperdir=$top/upper,workdir=$top/work" overlay /etc ||
@@ -23,6 +24,13 @@ own_etc() {
 	rm -f /etc/resolv.conf /etc/hosts
 	cp "$WORK/resolv.conf" /etc/resolv.conf
 	names_are localhost "$@"
+}
+
+# Other tests' mounts have copies here, which would keep them alive when they are unmounted there.
+others_go() {
+	local m
+	awk -v w="$WORK/" '$2 ~ "^/tmp/cloakfs-" && index($2, w) != 1 { print $2 }' /proc/self/mounts | tac |
+		while read -r m; do umount -l "$m" 2>/dev/null; done
 }
 
 # names_are NAME...: they are this machine's, and there are no others.
