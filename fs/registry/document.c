@@ -23,6 +23,14 @@ static bool is_plain_coding(const struct ck_http_res *res)
 	return !v || !*v || strcasecmp(v, "identity") == 0;
 }
 
+/* A page of a proxy or a login, with status 200, is none. */
+static bool is_object(const struct ck_http_res *res)
+{
+	const char *s = ck_buf_str(&res->body);
+
+	return s[strspn(s, " \t\r\n")] == '{';
+}
+
 /* Checks a whole answer, and says its DIGEST. */
 static int check(const struct ck_http_res *res, const struct asked *q, char digest[CK_DIGEST_STR],
 		 struct ck_err *err)
@@ -36,6 +44,9 @@ static int check(const struct ck_http_res *res, const struct asked *q, char dige
 	ck_digest_str(digest, sha256);
 	if (q->digest && strcmp(digest, q->digest) != 0)
 		return ck_fail(err, -EBADMSG, "its bytes do not have that digest, but %s", digest);
+	if (!q->digest && !is_object(res))
+		return ck_fail(err, -EBADMSG, "it is no manifest, but %s",
+			       res->content_type[0] ? res->content_type : "something else");
 	/* A cut that nothing else shows. */
 	if (!q->digest && said && strncmp(said, "sha256:", 7) == 0 && strcmp(said, digest) != 0)
 		return ck_fail(err, -EBADMSG, "its bytes have the digest %s, not %.80s as it says",

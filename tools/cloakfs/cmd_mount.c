@@ -268,6 +268,7 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 		rc = ck_recorder_open(&recorder, o->record, err);
 	if (rc == 0)
 		rc = ck_secret_init(err);
+	ck_log_init("cloakfs", CK_LOG_INFO); /* a service, which says what its tag was */
 	if (rc == 0)
 		rc = ck_session_open(&s, o, err);
 	ck_log_init("cloakfs", CK_LOG_INFO); /* a service from here on */

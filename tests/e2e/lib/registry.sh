@@ -75,9 +75,14 @@ fr_start() {
 	FR_PID[$name]=$!
 	: >>"$WORK/$name.requests"
 	FR_MARK[$name]=0
-	wait_until 20 test -e "$WORK/$name.ready" || bail "registry $name starts" "$(cat "$WORK/$name.err")"
+	wait_until 20 ready_or_ended "$name"
+	[ -e "$WORK/$name.ready" ] || bail "registry $name starts" "$(cat "$WORK/$name.err")"
 	FR_PORT[$name]=$(sed -n 's/^registry //p' "$WORK/$name.ready")
 	FR_BLOBS[$name]=$(sed -n 's/^blobs //p' "$WORK/$name.ready")
+}
+
+ready_or_ended() {
+	[ -e "$WORK/$1.ready" ] || ended "${FR_PID[$1]}"
 }
 
 fr_at() {
