@@ -96,8 +96,12 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(UNIT_LIB) $(LIB)
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $(filter %.o,$^) $(UNIT_LIB) $(LIB) $(LIBS) -lcmocka
 
-# The one part of the program that a unit test links.
+# The parts of the program that unit tests link.
 $(BUILD)/unit/test_config: $(BUILD)/tools/cloakfs/config.o
+$(BUILD)/unit/test_bar: $(BUILD)/tools/cloakfs/bar.o
+
+# They play the registry themselves: not in the archive, which other tests would get it from.
+$(patsubst %,$(BUILD)/unit/test_%,remote background): $(BUILD)/tests/unit/played/played.o
 
 # They run the local Azure.
 $(patsubst %,$(BUILD)/unit/test_attest_%,azsim faults hsmfaults): | $(BUILD)/azsim

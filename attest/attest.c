@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <openssl/err.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,6 +25,7 @@ struct ck_attest {
 	struct ck_identity *identity;
 	struct ck_certsource *certs;
 	struct ck_keycache *keys;
+	_Atomic uint64_t n_released;
 };
 
 static int copy(char **out, const char *s, const char *otherwise, struct ck_err *err)
@@ -148,10 +150,17 @@ static int release_flow(void *ctx, EVP_PKEY **out, struct ck_err *err)
 						    a->ca_file };
 		rc = ck_release(out, a->identity, &call, &ask, err);
 	}
+	if (rc == 0)
+		atomic_fetch_add(&a->n_released, 1);
 	/* What failed on the way (another key's certificate, say) is told; the thread's
 	 * queue must not surprise the next user of OpenSSL. */
 	ERR_clear_error();
 	return rc;
+}
+
+uint64_t ck_attest_n_released(const struct ck_attest *a)
+{
+	return atomic_load(&a->n_released);
 }
 
 int ck_attest_private_key(struct ck_attest *a, const struct ck_attest_key_id *id, EVP_PKEY **out,

@@ -12,6 +12,7 @@
 
 #include <openssl/evp.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "base/http.h"
@@ -72,6 +73,9 @@ struct ck_attest_key_id {
  */
 CK_MUST_CHECK int ck_attest_private_key(struct ck_attest *a, const struct ck_attest_key_id *id,
 					EVP_PKEY **out, struct ck_err *err);
+
+/* How many keys were released so far. */
+uint64_t ck_attest_n_released(const struct ck_attest *a);
 
 /* The public half as GET /keys/<kid> gives it (bearer token, no attestation).
  * Errors: as above. */

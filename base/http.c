@@ -105,10 +105,10 @@ void ck_http_res_free(struct ck_http_res *res)
 	ck_buf_free(&res->headers);
 }
 
-const char *ck_http_res_header(const struct ck_http_res *res, const char *name)
+const char *ck_http_res_header_next(const struct ck_http_res *res, const char *name, const char *v)
 {
-	const char *at = (const char *)res->headers.data;
-	const char *end = at + res->headers.len;
+	const char *at = v ? v + strlen(v) + 1 : (const char *)res->headers.data;
+	const char *end = (const char *)res->headers.data + res->headers.len;
 
 	while (at < end) {
 		const char *value = at + strlen(at) + 1;
@@ -117,6 +117,11 @@ const char *ck_http_res_header(const struct ck_http_res *res, const char *name)
 		at = value + strlen(value) + 1;
 	}
 	return NULL;
+}
+
+const char *ck_http_res_header(const struct ck_http_res *res, const char *name)
+{
+	return ck_http_res_header_next(res, name, NULL);
 }
 
 uint64_t ck_http_res_retry_ms(const struct ck_http_res *res)

@@ -51,8 +51,8 @@ struct ck_http_res;
 
 /* Takes the body of an answer as it comes. */
 struct ck_http_sink {
-	/* Once before each body, when RES has status and headers; an error ends the request.
-	 * May be NULL. */
+	/* Once before each body, when RES has status and headers; an error ends the request, and 1
+	 * lifts its time limits: from there on it may last until it stalls. May be NULL. */
 	int (*begin)(void *ctx, const struct ck_http_res *res, struct ck_err *err);
 	int (*data)(void *ctx, const void *p, size_t nbytes, struct ck_err *err);
 	void *ctx;
@@ -90,6 +90,9 @@ struct ck_http_res {
 
 /* The value of the first header NAME, without spaces around it; NULL: there is none. Borrowed. */
 const char *ck_http_res_header(const struct ck_http_res *res, const char *name);
+
+/* The value of the next one behind V, which came from either; V = NULL: of the first. */
+const char *ck_http_res_header_next(const struct ck_http_res *res, const char *name, const char *v);
 
 /* How long its Retry-After (RFC 9110 section 10.2.3) says to wait, at most an hour; 0: nothing. */
 uint64_t ck_http_res_retry_ms(const struct ck_http_res *res);

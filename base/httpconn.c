@@ -29,6 +29,7 @@ struct answer {
 	uint64_t n_bytes;
 	uint64_t n_body;
 	bool in_body, to_sink;
+	bool unlimited; /* the sink lifted the time limit */
 };
 
 struct ck_httpconn *ck_httpconn_new(void)
@@ -96,7 +97,9 @@ static int end_head(struct answer *a)
 	long status = a->res->status;
 
 	a->to_sink = sink && (status == 200 || status == 206);
-	return a->to_sink && sink->begin ? sink->begin(sink->ctx, a->res, a->err) : 0;
+	int rc = a->to_sink && sink->begin ? sink->begin(sink->ctx, a->res, a->err) : 0;
+	a->unlimited = rc > 0;
+	return rc < 0 ? rc : 0;
 }
 
 static void copy_header(char *out, size_t cap, const struct ck_http_res *res, const char *name)
@@ -242,7 +245,8 @@ static void set_up(CURL *c, const struct ck_httpconn_config *config, const struc
 	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
 	/* Not to wait, past the deadline, for a name server that a thread is still asking. */
 	curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L);
-	curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+	if (!req->sink) /* else see look() */
+		curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
 	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
 	curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
 	curl_easy_setopt(c, CURLOPT_USERAGENT, "cloakfs");
@@ -262,8 +266,14 @@ static void set_up(CURL *c, const struct ck_httpconn_config *config, const struc
 	set_message(c, req);
 }
 
+struct progress {
+	uint64_t n_bytes; /* both ways */
+	uint64_t at_ms;	  /* when that changed */
+	uint64_t end_ms;  /* of a request with a sink */
+};
+
 /* Whether the request has to end now, for a reason of the asker's. */
-static int look(CURL *c, struct answer *a, uint64_t *n_seen, uint64_t *seen_ms)
+static int look(CURL *c, struct answer *a, struct progress *seen)
 {
 	const struct ck_http_req *req = a->req;
 	curl_off_t sent = 0;
@@ -272,20 +282,23 @@ static int look(CURL *c, struct answer *a, uint64_t *n_seen, uint64_t *seen_ms)
 	if (req->cancel && atomic_load(req->cancel))
 		return ck_fail(a->err, -ECANCELED, "the request was given up");
 	curl_easy_getinfo(c, CURLINFO_SIZE_UPLOAD_T, &sent);
-	if (a->n_bytes + (uint64_t)sent != *n_seen) {
-		*n_seen = a->n_bytes + (uint64_t)sent;
-		*seen_ms = now;
+	if (a->n_bytes + (uint64_t)sent != seen->n_bytes) {
+		seen->n_bytes = a->n_bytes + (uint64_t)sent;
+		seen->at_ms = now;
 	}
-	if (req->stall_ms && now - *seen_ms >= req->stall_ms)
+	if (req->sink && !a->unlimited && now >= seen->end_ms)
+		return ck_fail(a->err, -ETIMEDOUT, "the answer was not whole in time");
+	if (req->stall_ms && now - seen->at_ms >= req->stall_ms)
 		return ck_fail(a->err, -ETIMEDOUT, "no byte came for %u ms", req->stall_ms);
 	return 0;
 }
 
 /* Runs the transfer; 0 or a negative errno of ours, and then curl's own verdict in *CODE. */
-static int run(struct ck_httpconn *c, struct answer *a, CURLcode *code)
+static int run(struct ck_httpconn *c, struct answer *a, unsigned timeout_ms, CURLcode *code)
 {
-	bool look_often = a->req->cancel || a->req->stall_ms;
-	uint64_t n_seen = 0, seen_ms = ck_now_ms();
+	bool look_often = a->req->cancel || a->req->stall_ms || a->req->sink;
+	uint64_t now = ck_now_ms();
+	struct progress seen = { 0, now, now + timeout_ms };
 	int running = 1, left;
 
 	*code = CURLE_OK;
@@ -294,7 +307,7 @@ static int run(struct ck_httpconn *c, struct answer *a, CURLcode *code)
 			return ck_nomem(a->err, "sending an HTTP request");
 		if (running == 0)
 			break;
-		int rc = look(c->easy, a, &n_seen, &seen_ms);
+		int rc = look(c->easy, a, &seen);
 		if (rc < 0)
 			return rc;
 		if (curl_multi_poll(c->multi, NULL, 0, look_often ? LOOK_MS : 1000, NULL) !=
@@ -337,7 +350,7 @@ int ck_httpconn_try(struct ck_httpconn *c, const struct ck_httpconn_config *conf
 	curl_easy_setopt(c->easy, CURLOPT_HTTPHEADER, headers);
 	curl_easy_setopt(c->easy, CURLOPT_ERRORBUFFER, why);
 	int rc = curl_multi_add_handle(c->multi, c->easy) == CURLM_OK
-		     ? run(c, &a, &code)
+		     ? run(c, &a, timeout_ms, &code)
 		     : ck_nomem(err, "sending an HTTP request");
 	read_times(c->easy, res, sent);
 	/* Of a transfer that is not over, it closes the connection, too. */

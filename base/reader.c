@@ -12,7 +12,7 @@ struct ck_reader {
 	const struct ck_reader_ops *ops;
 	void *ctx; /* owned */
 	uint64_t len;
-	atomic_uint_fast64_t n_read;
+	atomic_uint_fast64_t n_read, n_wrong;
 };
 
 int ck_reader_open(struct ck_reader **out, const struct ck_reader_ops *ops, void *ctx, uint64_t len,
@@ -40,6 +40,11 @@ uint64_t ck_reader_n_read(const struct ck_reader *r)
 	return atomic_load_explicit(&r->n_read, memory_order_relaxed);
 }
 
+uint64_t ck_reader_n_wrong(const struct ck_reader *r)
+{
+	return atomic_load_explicit(&r->n_wrong, memory_order_relaxed);
+}
+
 int ck_reader_pread(struct ck_reader *r, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
 {
 	/* Subtract, never add: off + nbytes could wrap. */
@@ -62,6 +67,19 @@ int ck_reader_pread(struct ck_reader *r, void *buf, size_t nbytes, uint64_t off,
 	}
 	atomic_fetch_add_explicit(&r->n_read, nbytes, memory_order_relaxed);
 	return 0;
+}
+
+bool ck_reader_refetch(struct ck_reader *r, uint64_t off, uint64_t nbytes)
+{
+	atomic_fetch_add_explicit(&r->n_wrong, 1, memory_order_relaxed);
+	return r->ops->refetch && r->ops->refetch(r->ctx, off, nbytes);
+}
+
+void ck_reader_advise(struct ck_reader *r, uint64_t off, uint64_t nbytes)
+{
+	if (!r->ops->advise || off >= r->len)
+		return;
+	r->ops->advise(r->ctx, off, nbytes < r->len - off ? nbytes : r->len - off);
 }
 
 void ck_reader_close(struct ck_reader *r)
@@ -98,7 +116,7 @@ static void file_close(void *ctx)
 
 int ck_reader_open_fd(struct ck_reader **out, int fd, const char *name, struct ck_err *err)
 {
-	static const struct ck_reader_ops ops = { file_pread, file_close };
+	static const struct ck_reader_ops ops = { .pread = file_pread, .close = file_close };
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
@@ -147,7 +165,7 @@ static ssize_t mem_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, stru
 
 int ck_reader_open_mem(struct ck_reader **out, const void *p, size_t nbytes, struct ck_err *err)
 {
-	static const struct ck_reader_ops ops = { mem_pread, free };
+	static const struct ck_reader_ops ops = { .pread = mem_pread, .close = free };
 	CK_AUTO(ck_freep) struct mem *m = malloc(sizeof *m);
 
 	if (!m)

@@ -10,6 +10,7 @@
 #ifndef CK_READER_H
 #define CK_READER_H
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -23,6 +24,9 @@ struct ck_reader_ops {
 	/* As pread(2): returns bytes read (0 at end), or a negative errno with *err set. */
 	ssize_t (*pread)(void *ctx, void *buf, size_t nbytes, uint64_t off, struct ck_err *err);
 	void (*close)(void *ctx); /* may be NULL */
+	/* See ck_reader_refetch and ck_reader_advise; may be NULL. */
+	bool (*refetch)(void *ctx, uint64_t off, uint64_t nbytes);
+	void (*advise)(void *ctx, uint64_t off, uint64_t nbytes);
 };
 
 /*
@@ -53,6 +57,9 @@ uint64_t ck_reader_len(const struct ck_reader *r);
 /* Bytes that its reads have given so far. */
 uint64_t ck_reader_n_read(const struct ck_reader *r);
 
+/* How often what they gave was wrong: calls of ck_reader_refetch. */
+uint64_t ck_reader_n_wrong(const struct ck_reader *r);
+
 /*
  * Reads exactly NBYTES at byte offset OFF into BUF (room for NBYTES).
  * All or nothing: a short backend read is continued, and an end of data before
@@ -63,6 +70,17 @@ uint64_t ck_reader_n_read(const struct ck_reader *r);
  */
 CK_MUST_CHECK int ck_reader_pread(struct ck_reader *r, void *buf, size_t nbytes, uint64_t off,
 				  struct ck_err *err);
+
+/*
+ * What [OFF, OFF + NBYTES) gave was wrong. Returns true where that was a copy, which is dropped:
+ * the next read asks the origin itself. False: the next read gives what the last one gave, unless
+ * the place itself is moody.
+ */
+bool ck_reader_refetch(struct ck_reader *r, uint64_t off, uint64_t nbytes);
+
+/* [OFF, OFF + NBYTES), as far as it lies inside, will be read soon. Does not wait. A hint, which a
+ * place that is far away takes to ask for it at once. */
+void ck_reader_advise(struct ck_reader *r, uint64_t off, uint64_t nbytes);
 
 void ck_reader_close(struct ck_reader *r); /* NULL is allowed */
 

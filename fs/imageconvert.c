@@ -185,6 +185,8 @@ static int prepare(struct work *w, size_t idx, struct ck_err *err)
 
 	if (read_through(w, idx))
 		rc = ck_layerspec_make(&n->from, w->image, idx, w->how->keys, err);
+	if (rc == 0 && w->how->wants)
+		n->from.spec.wants = &w->how->wants[idx];
 	if (rc == 0)
 		rc = copy_annotations(&n->annotations, l->annotations, err);
 	if (rc < 0)

@@ -33,6 +33,7 @@ struct ck_image_conversion {
 	int level;		     /* zstd's */
 	const bool *chosen;	     /* for each layer whether to encrypt it; NULL: all */
 	bool require_encrypted;	     /* when decrypting: refuse plain layers */
+	struct ck_wants *wants;	     /* see ck_layer_spec; one for each layer; or NULL */
 	ck_progress_fn *progress;    /* over all layers' blob bytes; may be NULL */
 	void *progress_ctx;
 };

@@ -62,6 +62,7 @@ static int open_layer(struct ck_stack *s, size_t idx, const struct ck_stack_opts
 	if (rc < 0)
 		return wrap_layer(err, s->image, idx);
 	own.spec.full = opts->full;
+	own.spec.wants = opts->wants ? &opts->wants[idx] : NULL;
 	rc = ck_layer_open(&s->layers[idx], &own.spec, blob, s->cache, opts->store,
 			   progress->fn ? on_layer_progress : NULL, progress, err);
 	if (rc < 0)
@@ -94,6 +95,7 @@ static int open_layers(struct ck_stack *s, size_t only, const struct ck_stack_op
 			return rc;
 	}
 	s->keys_ms = opts->keys ? ck_keyring_obtained_ms(opts->keys) : 0;
+	s->n_released = opts->keys ? ck_keyring_n_released(opts->keys) : 0;
 	return 0;
 }
 
@@ -180,6 +182,31 @@ static uint32_t find_extent(const struct ck_extent *x, uint32_t n, uint64_t off)
 	return lo;
 }
 
+int ck_stack_pread(struct ck_stack *s, uint32_t layer, void *buf, size_t nbytes, uint64_t off,
+		   struct ck_err *err)
+{
+	if (layer >= s->image->n_layers || !s->layers[layer])
+		return ck_fail(err, -EINVAL, "layer %" PRIu32 " is not open", layer);
+	if (s->recorder)
+		ck_recorder_note(s->recorder, layer, off, nbytes);
+	return ck_layer_pread(s->layers[layer], buf, nbytes, off, err);
+}
+
+int ck_stack_record(struct ck_stack *s, struct ck_recorder *r, struct ck_err *err)
+{
+	size_t n = s->image->n_layers;
+	CK_AUTO(ck_freep) uint64_t *tar_len = calloc(n + 1, sizeof *tar_len);
+
+	if (!tar_len)
+		return ck_nomem(err, "recording");
+	for (size_t i = 0; i < n; i++)
+		tar_len[i] = ck_layer_len(s->layers[i]);
+	int rc = ck_recorder_start(r, s->index, tar_len, n, err);
+	if (rc == 0)
+		s->recorder = r;
+	return rc;
+}
+
 int ck_stack_read(struct ck_stack *s, uint32_t layer, const struct ck_entry *e, void *buf,
 		  size_t nbytes, uint64_t off, struct ck_err *err)
 {
@@ -199,7 +226,7 @@ int ck_stack_read(struct ck_stack *s, uint32_t layer, const struct ck_entry *e, 
 						   : nbytes;
 		size_t n = left < nbytes ? (size_t)left : nbytes;
 		if (data) {
-			int rc = ck_layer_pread(s->layers[layer], to, n,
+			int rc = ck_stack_pread(s, layer, to, n,
 						x[i].tar_off + (off - x[i].file_off), err);
 			if (rc < 0)
 				return rc;

@@ -16,6 +16,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/listen.h"
 
 int ck_dial_wait(int fd, short events, uint64_t deadline_ms)
 {
@@ -169,13 +170,6 @@ static int resolve(const char *host, const char *port, uint64_t deadline_ms, str
 	return resolve_name(host, port, deadline_ms, out, err);
 }
 
-bool ck_dial_is_port(const char *s)
-{
-	size_t len = strlen(s);
-
-	return len >= 1 && len <= 5 && strspn(s, "0123456789") == len && atoi(s) <= 65535;
-}
-
 static int dial_tcp(const char *target, uint64_t deadline_ms, struct ck_err *err)
 {
 	const char *colon = strrchr(target, ':');
@@ -183,8 +177,7 @@ static int dial_tcp(const char *target, uint64_t deadline_ms, struct ck_err *err
 	struct addrinfo *found = NULL;
 	int fd = -EINVAL;
 
-	/* Checked here: getaddrinfo takes 65537 for 1. */
-	if (!colon || !ck_dial_is_port(colon + 1))
+	if (!colon || !ck_is_port(colon + 1))
 		return ck_fail(err, -EINVAL, "\"%.200s\" is neither host:port nor unix:///path",
 			       target);
 	size_t len = (size_t)(colon - target);

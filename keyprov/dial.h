@@ -2,7 +2,6 @@
 #ifndef CK_DIAL_H
 #define CK_DIAL_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -17,8 +16,5 @@ CK_MUST_CHECK int ck_dial(const char *target, uint64_t deadline_ms, struct ck_er
 
 /* Waits for EVENTS of FD. Errors: -ETIMEDOUT, errnos; without a message. */
 CK_MUST_CHECK int ck_dial_wait(int fd, short events, uint64_t deadline_ms);
-
-/* Whether S is a TCP port in digits, 0 to 65535. */
-bool ck_dial_is_port(const char *s);
 
 #endif

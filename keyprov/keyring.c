@@ -279,6 +279,11 @@ uint64_t ck_keyring_obtained_ms(const struct ck_keyring *k)
 	return atomic_load(&k->obtained_ms);
 }
 
+uint64_t ck_keyring_n_released(const struct ck_keyring *k)
+{
+	return k->attest ? ck_attest_n_released(k->attest) : 0;
+}
+
 int ck_keyring_unwrap(struct ck_keyring *k, const struct ck_envelope *e, struct ck_layer_key **out,
 		      struct ck_err *err)
 {

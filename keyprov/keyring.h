@@ -36,6 +36,9 @@ CK_MUST_CHECK int ck_keyring_add(struct ck_keyring *k, const char *key, struct c
  * PEM key; 0: never. */
 uint64_t ck_keyring_obtained_ms(const struct ck_keyring *k);
 
+/* How many keys an HSM has released to this process; what providers did is not known. */
+uint64_t ck_keyring_n_released(const struct ck_keyring *k);
+
 enum ck_layer_cipher {
 	CK_LAYER_CTR,	 /* "AES_256_CTR_HMAC_SHA256" */
 	CK_LAYER_CHUNKED /* "C2SP_CHUNKED_V1_AES_256_GCM" */

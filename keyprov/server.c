@@ -6,9 +6,9 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/listen.h"
 #include "base/log.h"
 #include "keyprov/conn.h"
-#include "keyprov/listen.h"
 
 enum {
 	CONNS_MAX = 64,

@@ -1,5 +1,6 @@
 #include "tar/convert.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "tar/embedded.h"
@@ -131,6 +132,9 @@ int ck_convert(struct ck_converted *result, const struct ck_layer_spec *spec,
 	if (rc == 0 && (is_sealed(spec->key) || (!c.framer && is_sealed(how->key))))
 		rc = check_own_index(&what, spec, blob, err);
 	ck_pass_result_free(&what);
+	/* What was made of it is gone with it; the next try shall not meet the same copy. */
+	if (rc == -EBADMSG)
+		(void)ck_reader_refetch(blob, 0, ck_reader_len(blob));
 	if (rc < 0)
 		return ck_wrap(err, "%s", spec->name);
 	*result = r;

@@ -78,12 +78,16 @@ static int next_sealed(struct ck_intake *in, uint8_t *buf, size_t n, size_t *nby
 		       struct ck_err *err)
 {
 	uint64_t idx = (in->off - CK_CHUNKED_HEADER) / CK_CHUNK_SEALED;
-	int rc = ck_reader_pread(in->blob, in->sealed, n, in->off, err);
+	int rc;
 
-	if (rc < 0)
-		return rc;
-	rc = ck_twohash_update(in->hash, in->sealed, n, err);
-	return rc < 0 ? rc : ck_sealedblob_unseal(in->chunks, idx, in->sealed, n, buf, nbytes, err);
+	for (int again = 0;; again++) {
+		rc = ck_reader_pread(in->blob, in->sealed, n, in->off, err);
+		if (rc == 0)
+			rc = ck_sealedblob_unseal(in->chunks, idx, in->sealed, n, buf, nbytes, err);
+		if (rc != -EBADMSG || !ck_reader_refetch(in->blob, in->off, n) || again)
+			break;
+	}
+	return rc < 0 ? rc : ck_twohash_update(in->hash, in->sealed, n, err);
 }
 
 static int next_whole(struct ck_intake *in, uint8_t *buf, size_t n, struct ck_err *err)

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/text.h"
+#include "tar/blobranges.h"
 #include "tar/embedded.h"
 #include "tar/inflate/decoder.h"
 #include "tar/pass.h"
@@ -59,6 +60,16 @@ static int get_unit(struct ck_layer *l, uint32_t idx, struct ck_unit **unit, con
 	size_t nbytes = (size_t)(ck_units_end(u, idx) - u->units[idx].out_off);
 
 	return ck_unitcache_get(l->cache, l, idx, nbytes, fill, unit, data, err);
+}
+
+/* Says that the units FIRST .. END-1 will be read: at once what would else be asked for unit by
+ * unit, which is slow where the blob is far away. */
+static void advise(const struct ck_layer *l, uint32_t first, uint32_t end)
+{
+	const struct ck_units *u = &l->what.units;
+	uint64_t from = u->points[u->units[first].point].in_off;
+
+	ck_reader_advise(l->plain, from, ck_units_in_end(u, end - 1) - from);
 }
 
 /* Units to be prepared, one after the other. */
@@ -145,7 +156,9 @@ static void share_out(struct ck_layer *l, uint64_t off, size_t nbytes)
 
 	if (!l->pool || nbytes == 0)
 		return;
-	uint32_t idx = ck_units_find(u, off);
+	uint32_t idx = ck_units_find(u, off), last = ck_units_find(u, off + nbytes - 1);
+	if (last > idx)
+		advise(l, idx, last + 1);
 	while (++idx < u->n_units && u->units[idx].out_off < off + nbytes)
 		if (ck_units_alone(u, idx) && !ck_unitcache_has(l->cache, l, idx))
 			submit(l, idx, idx + 1);
@@ -161,6 +174,8 @@ static void look_ahead(struct ck_layer *l, uint64_t off, size_t nbytes)
 	if (!l->pool || nbytes == 0)
 		return;
 	ck_readahead_note(&l->ahead, off, nbytes, &first, &n);
+	if (n)
+		advise(l, first, first + n);
 	for (uint32_t end; n; n -= end - first, first = end) {
 		end = first + 1;
 		while (end - first < n && u->units[end].point == u->units[first].point)
@@ -236,9 +251,24 @@ static size_t index_max(uint64_t blob_len)
 	return max < CK_SEALED_MAX ? (size_t)max : CK_SEALED_MAX;
 }
 
-/* The index that an earlier pass sealed, from STORE. 0 with l->what set, or -ENOENT. */
+/* In the first of the stores up to END that keeps any; NULL: of all. */
+static void keep_index(const struct ck_layer *l, const char *digest, const struct ck_buf *sealed,
+		       const struct ck_index_store *store, const struct ck_index_store *end)
+{
+	struct ck_err err = { 0 };
+
+	while (store != end && !store->save)
+		store = store->next;
+	if (store == end)
+		return;
+	if (store->save(store->ctx, digest, sealed->data, sealed->len, &err) < 0)
+		ck_log(CK_LOG_WARNING, "%s: its index cannot be kept: %s", l->name, err.msg);
+}
+
+/* The index that an earlier pass sealed, from STORE, which is one of ALL: those before it keep it
+ * for the next time. 0 with l->what set, or -ENOENT. */
 static int load_index(struct ck_layer *l, const struct ck_layer_spec *spec, uint64_t blob_len,
-		      const struct ck_index_store *store)
+		      const struct ck_index_store *store, const struct ck_index_store *all)
 {
 	CK_BUF sealed = { .max = index_max(blob_len) };
 	char digest[CK_DIGEST_STR];
@@ -248,6 +278,8 @@ static int load_index(struct ck_layer *l, const struct ck_layer_spec *spec, uint
 	int rc = store->load(store->ctx, digest, &sealed, &err);
 	if (rc == 0)
 		rc = ck_sealed_read(&l->what, spec, blob_len, sealed.data, sealed.len, &err);
+	if (rc == 0)
+		keep_index(l, digest, &sealed, all, store);
 	if (rc < 0 && rc != -ENOENT)
 		ck_log(CK_LOG_WARNING, "%s: a kept index of it is not used: %s", l->name, err.msg);
 	return rc < 0 ? -ENOENT : 0;
@@ -274,13 +306,13 @@ static int load_any(struct ck_layer *l, const struct ck_layer_spec *spec, uint64
 	if (l->plain && load_embedded(l, spec) == 0)
 		return 0;
 	l->proof = CK_LAYER_KEPT_INDEX;
-	for (; store; store = store->next)
-		if (load_index(l, spec, blob_len, store) == 0)
+	for (const struct ck_index_store *s = store; s; s = s->next)
+		if (load_index(l, spec, blob_len, s, store) == 0)
 			return 0;
 	return -ENOENT;
 }
 
-/* In the first store that keeps any. */
+/* What a pass found out, for the first store that keeps any. */
 static void save_index(const struct ck_layer *l, const struct ck_layer_spec *spec,
 		       uint64_t blob_len, const struct ck_index_store *store)
 {
@@ -293,11 +325,10 @@ static void save_index(const struct ck_layer *l, const struct ck_layer_spec *spe
 	if (!store || !spec->key)
 		return;
 	ck_digest_str(digest, spec->digest);
-	int rc = ck_sealed_write(&sealed, &l->what, spec, blob_len, &err);
-	if (rc == 0)
-		rc = store->save(store->ctx, digest, sealed.data, sealed.len, &err);
-	if (rc < 0)
+	if (ck_sealed_write(&sealed, &l->what, spec, blob_len, &err) < 0)
 		ck_log(CK_LOG_WARNING, "%s: its index cannot be kept: %s", l->name, err.msg);
+	else
+		keep_index(l, digest, &sealed, store, NULL);
 }
 
 /* What there is to know of the layer: from an index, else by the pass. */
@@ -311,6 +342,13 @@ static int find_out(struct ck_layer *l, const struct ck_layer_spec *spec, struct
 		return 0;
 	l->proof = CK_LAYER_IN_FULL;
 	int rc = ck_pass_run(&l->what, spec, blob, NULL, progress, progress_ctx, err);
+	/* Only all of it proves anything: what was wrong may have been a copy of it. */
+	if (rc == -EBADMSG && ck_reader_refetch(blob, 0, blob_len)) {
+		ck_log(CK_LOG_WARNING, "%s: %s; fetching it again", l->name, err->msg);
+		rc = ck_pass_run(&l->what, spec, blob, NULL, progress, progress_ctx, err);
+		if (rc == -EBADMSG)
+			(void)ck_reader_refetch(blob, 0, blob_len);
+	}
 	if (rc == 0 && spec->full && l->plain)
 		rc = ck_embedded_compare(l->plain, spec->index_off, spec->diff_id, &l->what, err);
 	if (rc == 0)
@@ -410,7 +448,25 @@ enum ck_layer_proof ck_layer_proof(const struct ck_layer *l)
 	return l->proof;
 }
 
+int ck_layer_prefetch(const struct ck_layer *l, bool all, struct ck_range **out, size_t *n,
+		      struct ck_err *err)
+{
+	const struct ck_blobranges_spec spec = { .units = &l->what.units,
+						 .blob_len = ck_reader_len(l->blob),
+						 .sealed = ck_layer_sealed(l),
+						 .tar = l->what.index.prefetch,
+						 .n_tar = l->what.index.n_prefetch,
+						 .all = all };
+
+	return ck_blobranges(out, n, &spec, err);
+}
+
 uint64_t ck_layer_fetched(const struct ck_layer *l)
 {
 	return ck_reader_n_read(l->blob);
+}
+
+uint64_t ck_layer_n_wrong(const struct ck_layer *l)
+{
+	return ck_reader_n_wrong(l->blob);
 }

@@ -31,6 +31,7 @@ static int fetch(const struct plain *p, uint64_t off, uint64_t end, uint8_t *buf
 		    ck_tags_check(p->tags, off / CK_TAG_CHUNK, buf, (size_t)(end - off), &bad, err);
 		if (rc != -EBADMSG)
 			return rc;
+		(void)ck_reader_refetch(p->blob, bad * CK_TAG_CHUNK, end - bad * CK_TAG_CHUNK);
 		if (again)
 			return ck_fail(err, -EIO,
 				       "chunk at offset %" PRIu64
@@ -72,10 +73,21 @@ static ssize_t plain_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, st
 	return (ssize_t)nbytes;
 }
 
+static void plain_advise(void *ctx, uint64_t off, uint64_t nbytes)
+{
+	const struct plain *p = ctx;
+	uint64_t start = off - off % CK_TAG_CHUNK, end = off + nbytes;
+
+	ck_reader_advise(p->blob, start,
+			 end - start + (CK_TAG_CHUNK - end % CK_TAG_CHUNK) % CK_TAG_CHUNK);
+}
+
 int ck_plain_open(struct ck_reader **out, struct ck_reader *blob, const struct ck_blob_key *key,
 		  const struct ck_tags *tags, const char *name, struct ck_err *err)
 {
-	static const struct ck_reader_ops ops = { plain_pread, free };
+	static const struct ck_reader_ops ops = { .pread = plain_pread,
+						  .close = free,
+						  .advise = plain_advise };
 	CK_AUTO(ck_freep) struct plain *p = malloc(sizeof *p);
 
 	if (!p)

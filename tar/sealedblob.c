@@ -48,9 +48,15 @@ int ck_sealedblob_begin(struct ck_chunked **out, struct ck_reader *blob,
 
 	if (rc == 0)
 		rc = ck_layer_context(&context, text, media_type, err);
-	if (rc == 0)
+	if (rc < 0)
+		return rc;
+	for (int again = 0;; again++) {
 		rc = ck_reader_pread(blob, header, CK_CHUNKED_HEADER, 0, err);
-	return rc < 0 ? rc : ck_chunked_open(out, key->symkey, &context, header, err);
+		if (rc == 0)
+			rc = ck_chunked_open(out, key->symkey, &context, header, err);
+		if (rc != -EBADMSG || !ck_reader_refetch(blob, 0, CK_CHUNKED_HEADER) || again)
+			return rc;
+	}
 }
 
 int ck_sealedblob_unseal(struct ck_chunked *c, uint64_t idx, const uint8_t *in, size_t nbytes,
@@ -162,6 +168,7 @@ static int fetch(struct sealedblob *s, const struct range *r, uint8_t *sealed, u
 		if (rc != -EBADMSG)
 			return rc;
 		uint64_t at = CK_CHUNKED_HEADER + bad * CK_CHUNK_SEALED;
+		(void)ck_reader_refetch(s->blob, at, r->n_sealed - (at - off));
 		if (again)
 			return ck_fail(err, -EIO,
 				       "chunk at offset %" PRIu64 " is not authentic (AES-256-GCM)",
@@ -184,6 +191,15 @@ static ssize_t sealedblob_pread(void *ctx, void *buf, size_t nbytes, uint64_t of
 	int rc = fetch(s, &r, sealed, buf, err);
 	buffer_put(s, sealed);
 	return rc < 0 ? rc : (ssize_t)r.nbytes;
+}
+
+static void sealedblob_advise(void *ctx, uint64_t off, uint64_t nbytes)
+{
+	const struct sealedblob *s = ctx;
+	uint64_t first = off / CK_CHUNK, end = (off + nbytes + CK_CHUNK - 1) / CK_CHUNK;
+
+	ck_reader_advise(s->blob, CK_CHUNKED_HEADER + first * CK_CHUNK_SEALED,
+			 (end - first) * CK_CHUNK_SEALED);
 }
 
 static void sealedblob_close(void *ctx)
@@ -210,6 +226,8 @@ static int check_empty_last(const struct sealedblob *s, struct ck_err *err)
 		if (rc == 0)
 			rc = ck_chunked_unseal(s->chunks, s->len / CK_CHUNK, tag, sizeof tag, &none,
 					       err);
+		if (rc == -EBADMSG)
+			(void)ck_reader_refetch(s->blob, at, sizeof tag);
 	}
 	return rc == -EBADMSG
 		   ? ck_fail(err, rc, "the last chunk is not authentic: truncated, or changed")
@@ -220,7 +238,9 @@ int ck_sealedblob_open(struct ck_reader **out, struct ck_reader *blob,
 		       const struct ck_blob_key *key, const char *media_type, const char *name,
 		       struct ck_err *err)
 {
-	static const struct ck_reader_ops ops = { sealedblob_pread, sealedblob_close };
+	static const struct ck_reader_ops ops = { .pread = sealedblob_pread,
+						  .close = sealedblob_close,
+						  .advise = sealedblob_advise };
 	uint8_t header[CK_CHUNKED_HEADER];
 	struct sealedblob *s = calloc(1, sizeof *s);
 

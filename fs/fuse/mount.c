@@ -13,14 +13,17 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/textserver.h"
 #include "fs/fuse/answerer.h"
 #include "fs/fuse/beacon.h"
 #include "fs/fuse/cover.h"
 #include "fs/fuse/fusemount.h"
+#include "fs/fuse/metrics.h"
 #include "fs/fuse/mountpoint.h"
 #include "fs/fuse/ops.h"
 #include "fs/fuse/report.h"
 #include "fs/fuse/writable.h"
+#include "fs/oci/origin.h"
 
 enum { MAX_THREADS = CK_DEADLINE_SLOTS, IDLE_THREADS = 4 };
 
@@ -37,8 +40,9 @@ struct ck_mount {
 	int beacon;	      /* -1: none */
 	struct ck_answerer *answerer;
 	struct ck_report_source about;
-	sigset_t signals; /* that end the mount, and the one that nudges */
-	sigset_t mask;	  /* as it was before the mount was opened */
+	struct ck_textserver *metrics; /* NULL: nobody asked for any */
+	sigset_t signals;	       /* that end the mount, and the one that nudges */
+	sigset_t mask;		       /* as it was before the mount was opened */
 
 	_Atomic(const struct ck_err *) failed; /* what ck_mount_run will return */
 	bool over;			       /* but for reads that hang; the clock's own */
@@ -205,6 +209,8 @@ static void *watch_signals(void *arg)
 		nanosleep(&pause, NULL);
 	ck_log(CK_LOG_INFO, "%s: unmounting %s", strsignal(sig), w->m->dir);
 	detach(w->m);
+	/* Who waits for the network would wait for longer than anybody waits for us. */
+	ck_image_cancel(w->m->about.stack->image);
 	fuse_session_exit(w->m->session);
 	while (!atomic_load(&w->done)) {
 		pthread_kill(w->server, SIGURG);
@@ -335,7 +341,10 @@ static void on_stuck(void *ctx)
 		ck_log(CK_LOG_ERROR, "%s", failed->msg);
 	ck_log(CK_LOG_WARNING, "%s is unmounted; reads of it that still hang are given up", m->dir);
 	(void)close(fuse_session_fd(m->session));
-	ck_answerer_stop(m->answerer); /* hangs up on whoever waits for our end */
+	ck_textserver_stop(m->metrics);
+	if (m->spec.metrics)
+		ck_listen_close(m->spec.metrics); /* and with it goes the socket's file */
+	ck_answerer_stop(m->answerer);		  /* hangs up on whoever waits for our end */
 	ck_closep(&m->beacon);
 	_exit(failed ? 1 : 0);
 }
@@ -347,11 +356,33 @@ static int answer(void *ctx, struct ck_buf *out, struct ck_err *err)
 	return ck_report_write(out, ctx, err);
 }
 
-/* Others see that we live, and may ask how. A mount works without. */
-static void light_beacon(struct ck_mount *m)
+static int write_metrics(void *ctx, struct ck_buf *out, struct ck_err *err)
+{
+	const struct ck_mount *m = ctx;
+	const struct ck_metrics_mount what = {
+		.image = m->spec.source,
+		.mount_point = m->dir,
+		.mode = m->spec.view == CK_VIEW_DEVICES ? "erofs" : "fuse",
+		.manifest = m->about.stack->image->manifest_digest,
+		.writable = m->spec.upper,
+	};
+	CK_AUTO(ck_report_free) struct ck_report r = { 0 };
+	char last_error[CK_LAST_ERROR];
+	int rc = ck_report_gather(&r, &m->about, last_error, err);
+
+	return rc < 0 ? rc : ck_metrics_write(out, &r, &what, err);
+}
+
+static int serve_metrics(struct ck_mount *m, struct ck_err *err)
+{
+	const struct ck_text text = { CK_METRICS_PATH, CK_METRICS_TYPE, write_metrics, m };
+
+	return m->spec.metrics ? ck_textserver_start(&m->metrics, m->spec.metrics, &text, err) : 0;
+}
+
+static void tell_about(struct ck_mount *m)
 {
 	const struct ck_catalog *c = &m->ops.catalog;
-	struct ck_err err;
 
 	m->about = (struct ck_report_source){
 		.stack = c->stack,
@@ -359,7 +390,15 @@ static void light_beacon(struct ck_mount *m)
 		.view = c->view == CK_VIEW_LAYERS ? "layers" : "rootfs",
 		.mounted_at = (uint64_t)time(NULL),
 		.mounted_ms = ck_now_ms(),
+		.prefetch = m->spec.prefetch,
 	};
+}
+
+/* Others see that we live, and may ask how. A mount works without. */
+static void light_beacon(struct ck_mount *m)
+{
+	struct ck_err err;
+
 	m->beacon = ck_beacon_light(m->at.dev_major, m->at.dev_minor);
 	if (m->beacon < 0)
 		ck_log(CK_LOG_WARNING, "cloakfs umount will not wait for this process: %s",
@@ -375,10 +414,14 @@ int ck_mount_run(struct ck_mount *m, ck_ready_fn *ready, void *ctx, struct ck_er
 
 	if (rc < 0)
 		return rc;
+	tell_about(m);
 	light_beacon(m);
-	sigaction(SIGURG, &nudged, &was);
-	rc = run(m, ready, ctx, err);
-	sigaction(SIGURG, &was, NULL);
+	rc = serve_metrics(m, err);
+	if (rc == 0) {
+		sigaction(SIGURG, &nudged, &was);
+		rc = run(m, ready, ctx, err);
+		sigaction(SIGURG, &was, NULL);
+	}
 	ck_deadline_close(ck_take(m->ops.deadline));
 	return rc;
 }
@@ -405,6 +448,7 @@ void ck_mount_close(struct ck_mount *m)
 		return;
 	bool was_mounted = m->session;
 	detach(m);
+	ck_textserver_stop(m->metrics);
 	ck_answerer_stop(m->answerer);
 	if (m->session)
 		fuse_session_destroy(m->session);

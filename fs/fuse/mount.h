@@ -11,6 +11,8 @@
 
 #include <limits.h>
 
+#include "base/listen.h"
+#include "fs/registry/progress.h"
 #include "fs/stack.h"
 
 enum ck_view { CK_VIEW_ROOTFS, CK_VIEW_LAYERS, CK_VIEW_DEVICES };
@@ -23,23 +25,23 @@ CK_MUST_CHECK int ck_mount_check(char full[PATH_MAX], const char *dir, struct ck
 
 struct ck_mount_spec {
 	enum ck_view view;
-	const char *source;  /* names the image in mount tables */
-	uint64_t timeout_ms; /* in which a read is answered; 1 or more */
-	const char *upper;   /* NULL, or whereto an overlay writes (fs/fuse/writable.h) */
-	const int *userns;   /* NULL, or by which ids EROFS shows (fs/fuse/idmap.h) */
+	const char *source;	     /* names the image in mount tables */
+	uint64_t timeout_ms;	     /* in which a read is answered; 1 or more */
+	const char *upper;	     /* NULL, or whereto an overlay writes (fs/fuse/writable.h) */
+	const int *userns;	     /* NULL, or by which ids EROFS shows (fs/fuse/idmap.h) */
+	struct ck_listener *metrics; /* NULL, or where they are served (fs/fuse/metrics.h) */
+	const struct ck_prefetch_progress *prefetch; /* NULL, or what is told of it */
 };
 
 /*
  * Mounts STACK (borrowed; for CK_VIEW_ROOTFS already merged) read-only at DIR; the mount
  * answers once ck_mount_run runs. As root: allow_other, suid and dev honoured,
- * default_permissions, read-ahead raised to 1 MiB. SPEC's strings are
- * borrowed until ck_mount_close. The caller may fork in between: the process that runs it is the
- * daemon. From here to ck_mount_close SIGINT, SIGTERM and SIGHUP, unless ignored, are blocked in
- * the calling thread, and wait for ck_mount_run.
- * *OUT is the caller's to ck_mount_close, in the same thread; on failure nothing stays
- * mounted.
- * Errors: those of ck_mount_check, -EPERM, -EINVAL (layers not open, not merged), -ENOMEM, other
- * errnos of mount(2).
+ * default_permissions, read-ahead raised to 1 MiB. What SPEC
+ * points to is borrowed until ck_mount_close. The caller may fork in between: the process that runs
+ * it is the daemon. From here to ck_mount_close SIGINT, SIGTERM and SIGHUP, unless ignored, are
+ * blocked in the calling thread, and wait for ck_mount_run. *OUT is the caller's to ck_mount_close,
+ * in the same thread; on failure nothing stays mounted. Errors: those of ck_mount_check, -EPERM,
+ * -EINVAL (layers not open, not merged), -ENOMEM, other errnos of mount(2).
  */
 CK_MUST_CHECK int ck_mount_open(struct ck_mount **out, struct ck_stack *stack,
 				const struct ck_mount_spec *spec, const char *dir,

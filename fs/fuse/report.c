@@ -2,9 +2,7 @@
 
 #include <errno.h>
 #include <stddef.h>
-#include <unistd.h>
 
-#include "base/file.h"
 #include "base/json.h"
 
 /* A field of a structure, of one of the kinds below. */
@@ -31,6 +29,8 @@ static const struct field report_fields[] = {
 	FIELD(ck_report, reads_failed, NUMBER),
 	FIELD(ck_report, last_error, STRING_OR_NULL),
 	FIELD(ck_report, last_error_at, NUMBER_OR_NULL),
+	FIELD(ck_report, verification_failures, NUMBER_OR_NULL),
+	FIELD(ck_report, key_releases, NUMBER_OR_NULL),
 };
 
 static const struct field cache_fields[] = {
@@ -50,6 +50,24 @@ static const struct field layer_fields[] = {
 	FIELD(ck_report_layer, verified, STRING),
 	FIELD(ck_report_layer, index, STRING_OR_NULL),
 	FIELD(ck_report_layer, bytes_fetched, NUMBER),
+	FIELD(ck_report_layer, prefetch_ranges, NUMBER_OR_NULL),
+	FIELD(ck_report_layer, prefetch_bytes, NUMBER_OR_NULL),
+	FIELD(ck_report_layer, bytes_moved, NUMBER_OR_NULL),
+	FIELD(ck_report_layer, bytes_kept, NUMBER_OR_NULL),
+};
+
+static const struct field network_fields[] = {
+	FIELD(ck_report_network, requests, NUMBER),
+	FIELD(ck_report_network, retries, NUMBER),
+	FIELD(ck_report_network, bytes_fetched, NUMBER),
+	FIELD(ck_report_network, bytes_from_cache, NUMBER),
+	FIELD(ck_report_network, bytes_kept, NUMBER),
+	FIELD(ck_report_network, refetches, NUMBER),
+	FIELD(ck_report_network, failed, NUMBER),
+	FIELD(ck_report_network, round_trip_us, NUMBER_OR_NULL),
+	FIELD(ck_report_network, bytes_per_s, NUMBER_OR_NULL),
+	FIELD(ck_report_network, prefetch_done, NUMBER),
+	FIELD(ck_report_network, prefetch_total, NUMBER),
 };
 
 #define N_OF(a) (sizeof(a) / sizeof(a)[0])
@@ -130,11 +148,14 @@ static json_t *layers_json(const struct ck_report *r)
 
 int ck_report_json(json_t *obj, const struct ck_report *r, struct ck_err *err)
 {
-	json_t *cache = json_object();
+	json_t *cache = json_object(), *network = r->has_network ? json_object() : json_null();
 	int rc = put(obj, r, report_fields, N_OF(report_fields));
 
 	rc |= put(cache, &r->unit_cache, cache_fields, N_OF(cache_fields));
 	rc |= json_object_set_new(obj, "unit_cache", cache);
+	if (r->has_network)
+		rc |= put(network, &r->network, network_fields, N_OF(network_fields));
+	rc |= json_object_set_new(obj, "network", network);
 	rc |= json_object_set_new(obj, "layers", layers_json(r));
 	return rc < 0 ? ck_nomem(err, "writing a report") : 0;
 }
@@ -160,13 +181,19 @@ static int read_layers(struct ck_report *r, const json_t *array, struct ck_err *
 int ck_report_read(struct ck_report *out, const json_t *doc, struct ck_err *err)
 {
 	struct ck_report r = { 0 };
-	json_t *cache, *layers;
+	json_t *cache, *network, *layers;
 	int rc = get(&r, doc, report_fields, N_OF(report_fields), err);
 
 	if (rc == 0)
 		rc = ck_json_obj(&cache, doc, "unit_cache", true, err);
 	if (rc == 0)
 		rc = get(&r.unit_cache, cache, cache_fields, N_OF(cache_fields), err);
+	if (rc == 0)
+		rc = ck_json_obj(&network, doc, "network", false, err);
+	if (rc == 0 && network) {
+		r.has_network = true;
+		rc = get(&r.network, network, network_fields, N_OF(network_fields), err);
+	}
 	if (rc == 0)
 		rc = ck_json_arr(&layers, doc, "layers", true, err);
 	if (rc == 0)
@@ -185,74 +212,12 @@ void ck_report_free(struct ck_report *r)
 	r->n_layers = 0;
 }
 
-static const char *or_empty(const char *s)
-{
-	return s ? s : "";
-}
-
-static void gather_layer(struct ck_report_layer *out, const struct ck_image_layer *l,
-			 const struct ck_layer *open)
-{
-	static const char *const index[] = { [CK_LAYER_IN_FULL] = NULL,
-					     [CK_LAYER_KEPT_INDEX] = "kept",
-					     [CK_LAYER_OWN_INDEX] = "embedded" };
-	enum ck_layer_proof proof = ck_layer_proof(open);
-
-	*out = (struct ck_report_layer){
-		.digest = l->digest_str,
-		.media_type = or_empty(l->media_type),
-		.compression = ck_layer_compression(open),
-		.verified = proof == CK_LAYER_IN_FULL ? "full" : "chunks",
-		.index = index[proof],
-		.encrypted = l->encrypted,
-		.sealed = ck_layer_sealed(open),
-		.blob_size = l->size,
-		.tar_size = ck_layer_len(open),
-		.bytes_fetched = ck_layer_fetched(open),
-	};
-}
-
-static int gather(struct ck_report *r, const struct ck_report_source *source, char *last_error,
-		  struct ck_err *err)
-{
-	const struct ck_stack *s = source->stack;
-	struct ck_counters *c = source->counters;
-	struct ck_unitcache_stats cache;
-	uint64_t now = ck_now_ms();
-	time_t failed_at = ck_counters_last_error(c, last_error, CK_LAST_ERROR);
-
-	ck_unitcache_stats(s->cache, &cache);
-	*r = (struct ck_report){
-		.view = source->view,
-		.pid = (uint64_t)getpid(),
-		.mounted_at = source->mounted_at,
-		.uptime_s = (now - source->mounted_ms) / 1000,
-		.key_age_s = s->keys_ms ? (now - s->keys_ms) / 1000 : CK_REPORT_NONE,
-		.bytes_served = atomic_load(&c->bytes_served),
-		.reads = atomic_load(&c->reads),
-		.reads_failed = atomic_load(&c->reads_failed),
-		.last_error = failed_at ? last_error : NULL,
-		.last_error_at = failed_at ? (uint64_t)failed_at : CK_REPORT_NONE,
-		.unit_cache = { cache.bytes, cache.max_bytes, cache.hits, cache.misses,
-				cache.evictions },
-		.layers = calloc(s->image->n_layers + 1, sizeof *r->layers),
-	};
-	if (!r->layers)
-		return ck_nomem(err, "writing a report");
-	r->n_layers = s->image->n_layers;
-	for (size_t i = 0; i < r->n_layers; i++) {
-		gather_layer(&r->layers[i], &s->image->layers[i], s->layers[i]);
-		r->bytes_fetched += r->layers[i].bytes_fetched;
-	}
-	return 0;
-}
-
 int ck_report_write(struct ck_buf *out, const struct ck_report_source *source, struct ck_err *err)
 {
 	CK_AUTO(ck_report_free) struct ck_report r = { 0 };
 	CK_JSON *doc = json_object();
 	char last_error[CK_LAST_ERROR];
-	int rc = gather(&r, source, last_error, err);
+	int rc = ck_report_gather(&r, source, last_error, err);
 
 	if (rc == 0)
 		rc = ck_report_json(doc, &r, err);

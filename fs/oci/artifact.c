@@ -6,11 +6,13 @@
 #include "base/json.h"
 #include "fs/oci/artifactdoc.h"
 #include "fs/oci/entries.h"
-#include "fs/oci/referrers.h"
+#include "fs/oci/reflist.h"
+#include "fs/oci/source.h"
+#include "fs/registry/referrers.h"
 #include "tar/sealed.h"
 
 struct ck_artifact {
-	struct ck_layout layout;
+	struct ck_source source;
 	struct ck_artifactdoc doc;
 };
 
@@ -23,7 +25,7 @@ static int read_artifact(struct ck_artifact *a, const json_t *referrers,
 
 	if (rc < 0)
 		return rc;
-	rc = ck_missing_is_damage(ck_layout_doc(&a->layout, &d, &text, err), err);
+	rc = ck_missing_is_damage(ck_source_doc(&a->source, &d, &text, err), err);
 	if (rc == 0)
 		rc = ck_artifactdoc_parse(&a->doc, text.data, text.len, subject, err);
 	return rc < 0 ? ck_wrap(err, "artifact %s", d.digest_str) : 0;
@@ -37,12 +39,12 @@ static int find_artifact(struct ck_artifact *a, const uint8_t subject[CK_SHA256_
 	char name[CK_REFERRERS_NAME];
 
 	ck_referrers_name(name, subject);
-	int rc = ck_layout_root(&a->layout, &text, err);
+	int rc = ck_layout_root(&a->source.layout, &text, err);
 	if (rc == 0)
 		rc = ck_manifest_list_parse(&index, text.data, text.len, NULL, err);
 	if (rc < 0)
 		return ck_wrap(err, "index.json");
-	rc = ck_referrers_read(&referrers, &a->layout, index, name, err);
+	rc = ck_reflist_read(&referrers, &a->source.layout, index, name, err);
 	return rc < 0 ? rc : read_artifact(a, referrers, subject, err);
 }
 
@@ -54,10 +56,10 @@ int ck_artifact_open(struct ck_artifact **out, const char *dir, const char *mani
 
 	if (!a)
 		return ck_nomem(err, "opening an artifact");
-	a->layout.fd = -1;
+	a->source = CK_SOURCE_NONE;
 	int rc = ck_digest_parse(subject, manifest_digest, err);
 	if (rc == 0)
-		rc = ck_layout_open(&a->layout, CK_TRANSPORT_OCI, dir, err);
+		rc = ck_layout_open(&a->source.layout, CK_TRANSPORT_OCI, dir, err);
 	if (rc == 0)
 		rc = find_artifact(a, subject, err);
 	if (rc < 0)
@@ -66,11 +68,34 @@ int ck_artifact_open(struct ck_artifact **out, const char *dir, const char *mani
 	return 0;
 }
 
+int ck_artifact_open_remote(struct ck_artifact **out, struct ck_registry *r,
+			    const char *manifest_digest, struct ck_err *err)
+{
+	CK_AUTO(ck_artifact_closep) struct ck_artifact *a = calloc(1, sizeof *a);
+	CK_AUTO(ck_json_freep) json_t *referrers = NULL;
+	uint8_t subject[CK_SHA256_LEN];
+
+	if (!a)
+		return ck_nomem(err, "opening an artifact");
+	a->source = CK_SOURCE_NONE;
+	a->source.registry = r;
+	a->source.borrowed = true;
+	int rc = ck_digest_parse(subject, manifest_digest, err);
+	if (rc == 0)
+		rc = ck_registry_referrers(&referrers, r, manifest_digest, CK_ARTIFACT_TYPE, err);
+	if (rc == 0)
+		rc = read_artifact(a, referrers, subject, err);
+	if (rc < 0)
+		return ck_wrap(err, "indexes in %s/%s", ck_registry_host(r), ck_registry_repo(r));
+	*out = ck_take(a);
+	return 0;
+}
+
 void ck_artifact_close(struct ck_artifact *a)
 {
 	if (!a)
 		return;
-	ck_layout_close(&a->layout);
+	ck_source_close(&a->source);
 	ck_artifactdoc_free(&a->doc);
 	free(a);
 }
@@ -90,7 +115,7 @@ static int load(void *ctx, const char *digest, struct ck_buf *out, struct ck_err
 	memcpy(d.digest, x->digest, sizeof d.digest);
 	d.size = x->size;
 	size_t max = out->max && out->max < CK_SEALED_MAX ? out->max : CK_SEALED_MAX;
-	rc = ck_missing_is_damage(ck_layout_whole(&a->layout, &d, max, out, err), err);
+	rc = ck_missing_is_damage(ck_source_whole(&a->source, &d, max, out, err), err);
 	return rc < 0 ? ck_wrap(err, "the artifact's index of %s", digest) : 0;
 }
 

@@ -11,6 +11,7 @@
 #define CK_ARTIFACT_H
 
 #include "fs/oci/blobstore.h"
+#include "fs/registry/registry.h"
 #include "tar/layer.h"
 
 /* A sealed index, and the digest of the layer's blob that it is about. All borrowed. */
@@ -42,6 +43,11 @@ struct ck_artifact; /* opaque */
  */
 CK_MUST_CHECK int ck_artifact_open(struct ck_artifact **out, const char *dir,
 				   const char *manifest_digest, struct ck_err *err);
+
+/* The same in the repository where the image is. R must outlive it. Errors: as above, and those
+ * of ck_registry_referrers. */
+CK_MUST_CHECK int ck_artifact_open_remote(struct ck_artifact **out, struct ck_registry *r,
+					  const char *manifest_digest, struct ck_err *err);
 void ck_artifact_close(struct ck_artifact *a); /* NULL is allowed */
 
 static inline void ck_artifact_closep(struct ck_artifact **a)

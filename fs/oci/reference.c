@@ -82,6 +82,11 @@ int ck_reference_parse(struct ck_reference *out, const char *text, struct ck_err
 	return rc;
 }
 
+bool ck_reference_remote(const char *text)
+{
+	return strncmp(text, "docker:", 7) == 0;
+}
+
 void ck_reference_free(struct ck_reference *r)
 {
 	free(r->dir);

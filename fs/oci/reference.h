@@ -25,6 +25,8 @@ struct ck_reference {
 /* *OUT is the caller's to ck_reference_free. Errors: -EINVAL, -ENOTSUP, -ENOMEM. */
 CK_MUST_CHECK int ck_reference_parse(struct ck_reference *out, const char *text,
 				     struct ck_err *err);
+/* Whether TEXT names an image in a registry, at first sight. */
+bool ck_reference_remote(const char *text);
 void ck_reference_free(struct ck_reference *r); /* {0} is allowed */
 
 #endif

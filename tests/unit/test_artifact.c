@@ -488,22 +488,22 @@ static void leaves_the_image_where_it_was(void **state)
 	assert_works(write_two(f, "one", "two", digest, &err), &err);
 	const char *const good[] = { "", ":x", tmplayout_fmt("@%s", f->subject.digest_str) };
 	for (size_t i = 0; i < 3; i++) {
-		assert_works(
-		    ck_image_open(&img, tmplayout_fmt("oci:%s%s", f->t.dir, good[i]), NULL, &err),
-		    &err);
+		assert_works(ck_image_open(&img, tmplayout_fmt("oci:%s%s", f->t.dir, good[i]), NULL,
+					   NULL, &err),
+			     &err);
 		assert_string_equal(img->manifest_digest, f->subject.digest_str);
 		ck_image_close(ck_take(img));
 	}
 	const char *referrers_ref =
 	    tmplayout_fmt("oci:%s:sha256-%s", f->t.dir, f->subject.digest_str + 7);
-	assert_fails(ck_image_open(&img, referrers_ref, NULL, &err), -ENOTSUP, &err,
+	assert_fails(ck_image_open(&img, referrers_ref, NULL, NULL, &err), -ENOTSUP, &err,
 		     "no container image in it, only what refers to one: " TYPE);
-	assert_fails(ck_image_open(&img, tmplayout_fmt("oci:%s:y", f->t.dir), NULL, &err), -ENOENT,
-		     &err, "is called \"y\" there, only: x");
+	assert_fails(ck_image_open(&img, tmplayout_fmt("oci:%s:y", f->t.dir), NULL, NULL, &err),
+		     -ENOENT, &err, "is called \"y\" there, only: x");
 	assert_null(strstr(err.msg, "sha256-"));
 	assert_works(mkimage_write(tmplayout_fmt("oci:%s:y", f->t.dir), 2, 1, raw, &err), &err);
-	assert_fails(ck_image_open(&img, tmplayout_fmt("oci:%s", f->t.dir), NULL, &err), -EINVAL,
-		     &err, "say which with oci:DIR:REF: x, y");
+	assert_fails(ck_image_open(&img, tmplayout_fmt("oci:%s", f->t.dir), NULL, NULL, &err),
+		     -EINVAL, &err, "say which with oci:DIR:REF: x, y");
 	/* One that stands in index.json itself. */
 	const char *index = tmplayout_fmt(
 	    "{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"" TMP_MANIFEST
@@ -511,7 +511,8 @@ static void leaves_the_image_where_it_was(void **state)
 	    "\"},{\"mediaType\":\"" TMP_MANIFEST "\",\"digest\":\"%s\",\"size\":543}]}",
 	    digest, f->subject.digest_str);
 	tmplayout_file(&f->t, "index.json", index, strlen(index));
-	assert_works(ck_image_open(&img, tmplayout_fmt("oci:%s", f->t.dir), NULL, &err), &err);
+	assert_works(ck_image_open(&img, tmplayout_fmt("oci:%s", f->t.dir), NULL, NULL, &err),
+		     &err);
 	assert_string_equal(img->manifest_digest, f->subject.digest_str);
 	ck_image_close(img);
 }
@@ -622,9 +623,9 @@ static void loses_nothing_beside_others(void **state)
 		struct ck_artifact *a = NULL;
 		struct ck_err err = { 0 };
 		CK_BUF out = { 0 };
-		assert_works(
-		    ck_image_open(&img, tmplayout_fmt("oci:%s:n%u", f->t.dir, 10 + i), NULL, &err),
-		    &err);
+		assert_works(ck_image_open(&img, tmplayout_fmt("oci:%s:n%u", f->t.dir, 10 + i),
+					   NULL, NULL, &err),
+			     &err);
 		assert_works(ck_artifact_open(&a, f->t.dir, img->manifest_digest, &err), &err);
 		struct ck_index_store s = ck_artifact_store(a);
 		assert_works(s.load(s.ctx, f->layer_str[0], &out, &err), &err);

@@ -63,8 +63,10 @@ static void good_path(void **state)
 
 	(void)state;
 	localazure(NULL, "counters", "--reset");
+	assert_int_equal(ck_attest_n_released(a), 0);
 	one_release_for_many(a);
 	assert_int_equal(localazure_count("hsm_release"), 1);
+	assert_int_equal(ck_attest_n_released(a), 1);
 	assert_int_equal(localazure_count("hsm_release_refused"),
 			 0); /* the better wrapping was taken */
 	assert_int_equal(localazure_count("maa_attest"), 1);
@@ -82,6 +84,7 @@ static void good_path(void **state)
 	assert_works(ck_attest_private_key(a, &other, &second, &err), &err);
 	assert_int_not_equal(EVP_PKEY_eq(second, private), 1);
 	assert_int_equal(localazure_count("hsm_release"), 2);
+	assert_int_equal(ck_attest_n_released(a), 2);
 	assert_int_equal(localazure_count("imds_token"), 1);
 	ck_attest_close(a);
 	assert_int_equal(EVP_PKEY_get_bits(private), 3072); /* ours still */
@@ -158,6 +161,7 @@ static void refused(const char *kid, int code, const char *says)
 
 	assert_fails(ck_attest_private_key(a, &id, &key, &err), code, &err, says);
 	assert_null(key);
+	assert_int_equal(ck_attest_n_released(a), 0);
 	ck_attest_close(a);
 }
 

@@ -47,7 +47,8 @@ static void reads_every_key(void **state)
 	    "\"imds_url\":\"http://127.0.0.1:8080\","
 	    "\"authority_url\":\"https://login.microsoftonline.com\","
 	    "\"hsm_resource\":\"https://"
-	    "managedhsm.azure.net\",\"ca_file\":\"ca.pem\",\"cache_dir\":\"cache\","
+	    "managedhsm.azure.net\",\"ca_file\":\"ca.pem\",\"cache_dir\":\"cache\",\"cache_size\":"
+	    "\"3G\",\"metrics\":\"unix:m.sock\","
 	    "\"addresses\":{\"hsm1.managedhsm.azure.net\":\"127.0.0.1:8443\","
 	    "\"login.microsoftonline.com\":\"[::1]:8444\"},\"require_encrypted\":true,\"unit_cache_"
 	    "mib\":96,\"request_timeout_ms\":1500}";
@@ -70,6 +71,8 @@ static void reads_every_key(void **state)
 	assert_string_equal(c.hsm_resource, "https://managedhsm.azure.net");
 	assert_string_equal(c.ca_file, tmplayout_fmt("%s/ca.pem", t->dir));
 	assert_string_equal(c.cache_dir, tmplayout_fmt("%s/cache", t->dir));
+	assert_int_equal(c.cache_size, 3ULL << 30);
+	assert_string_equal(c.metrics, tmplayout_fmt("unix:%s/m.sock", t->dir));
 	assert_int_equal(c.n_addresses, 2);
 	assert_string_equal(c.addresses[0].host, "hsm1.managedhsm.azure.net");
 	assert_string_equal(c.addresses[0].address, "127.0.0.1:8443");
@@ -77,6 +80,16 @@ static void reads_every_key(void **state)
 	assert_true(c.require_encrypted);
 	assert_int_equal(c.unit_cache_mib, 96);
 	assert_int_equal(c.request_timeout_ms, 1500);
+	ck_config_free(&c);
+}
+
+static void reads_cache_size(void **state)
+{
+	struct ck_config c = { 0 };
+	struct ck_err err;
+
+	assert_works(load_text(*state, "{\"cache_size\":1048576}", &c, &err), &err);
+	assert_int_equal(c.cache_size, 1 << 20);
 	ck_config_free(&c);
 }
 
@@ -88,9 +101,11 @@ static void assert_empty(const struct ck_config *c)
 	assert_null(c->tsm_dir);
 	assert_null(c->imds_url);
 	assert_null(c->ca_file);
+	assert_null(c->metrics);
 	assert_int_equal(c->n_addresses, 0);
 	assert_false(c->require_encrypted);
 	assert_int_equal(c->unit_cache_mib, 0);
+	assert_int_equal(c->cache_size, 0);
 	assert_int_equal(c->request_timeout_ms, 60000);
 }
 
@@ -104,6 +119,23 @@ static void needs_no_key(void **state)
 		struct ck_err err;
 		assert_works(load_text(*state, texts[i], &c, &err), &err);
 		assert_empty(&c);
+		ck_config_free(&c);
+	}
+}
+
+/* Only a socket's path is relative to anything. */
+static void metrics_address(void **state)
+{
+	static const char *const as_they_are[] = { "127.0.0.1:9100", "none", "[::1]:0",
+						   "unix:/run/m.sock" };
+
+	for (size_t i = 0; i < N_ROWS(as_they_are); i++) {
+		struct ck_config c = { 0 };
+		struct ck_err err;
+		char text[80];
+		snprintf(text, sizeof text, "{\"metrics\":\"%s\"}", as_they_are[i]);
+		assert_works(load_text(*state, text, &c, &err), &err);
+		assert_string_equal(c.metrics, as_they_are[i]);
 		ck_config_free(&c);
 	}
 }
@@ -124,6 +156,18 @@ static void refuses(void **state)
 		  "wrap: unknown key \"hsm\"" },
 		{ "an unknown key of identity", "{\"identity\":{\"secret\":\"x\"}}", -EINVAL,
 		  "identity: unknown key \"secret\"" },
+		{ "a cache of no size", "{\"cache_size\":\"large\"}", -EINVAL,
+		  "\"cache_size\": \"large\" is not a number of bytes" },
+		{ "a cache too small", "{\"cache_size\":1048575}", -EINVAL,
+		  "\"cache_size\" is below 1M" },
+		{ "a cache of nothing", "{\"cache_size\":\"0G\"}", -EINVAL,
+		  "\"cache_size\" is below 1M" },
+		{ "a negative cache", "{\"cache_size\":-1}", -EBADMSG, "cache_size" },
+		{ "a cache as an array", "{\"cache_size\":[1]}", -EBADMSG, "cache_size" },
+		{ "metrics nowhere", "{\"metrics\":\"\"}", -EINVAL, "\"metrics\": it is empty" },
+		{ "metrics at no socket", "{\"metrics\":\"unix:\"}", -EINVAL,
+		  "\"metrics\": it names no socket" },
+		{ "metrics as an object", "{\"metrics\":{}}", -EBADMSG, "not a string" },
 		{ "a key twice", "{\"ca_file\":\"a\",\"ca_file\":\"b\"}", -EBADMSG, "duplicate" },
 		{ "hosts as a string", "{\"hsm_hosts\":\"a.b\"}", -EBADMSG, "not an array" },
 		{ "a host that is a number", "{\"hsm_hosts\":[1]}", -EINVAL, "not a host name" },
@@ -248,7 +292,8 @@ static void resolves_beside_the_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		IN_DIR(reads_every_key), IN_DIR(needs_no_key),
+		IN_DIR(reads_every_key), IN_DIR(reads_cache_size),
+		IN_DIR(needs_no_key),	 IN_DIR(metrics_address),
 		IN_DIR(refuses),	 IN_DIR(refuses_large_and_missing_files),
 		IN_DIR(finds_the_file),	 IN_DIR(resolves_beside_the_file),
 	};

@@ -79,7 +79,7 @@ static int convert(struct ck_converted *r, const struct ck_layer_spec *spec,
 static void check_layer(const struct ck_layer_spec *spec, const struct ck_buf *blob,
 			const struct ck_buf *tar, const char *compression, uint64_t *at_open)
 {
-	static const struct ck_reader_ops ops = { counted_pread, NULL };
+	static const struct ck_reader_ops ops = { .pread = counted_pread };
 	struct counted counted = { .blob = blob };
 	struct ck_unitcache *cache = NULL;
 	struct ck_reader *r = NULL;

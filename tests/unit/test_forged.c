@@ -576,7 +576,7 @@ static ssize_t zeros_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, st
 /* An annotation says where the index is, and anybody can write it: it costs little. */
 static void test_hint(void **state)
 {
-	static const struct ck_reader_ops ops = { zeros_pread, NULL };
+	static const struct ck_reader_ops ops = { .pread = zeros_pread };
 	static const uint64_t len = (uint64_t)900 << 20;
 	static const uint64_t hints[] = { 1, 8, 4096, len / 2, len - 1, len, len + 1, UINT64_MAX };
 	static const uint8_t diff_id[32];

@@ -554,7 +554,7 @@ static ssize_t longer_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, s
 
 static void test_length(void **state)
 {
-	static const struct ck_reader_ops ops = { longer_pread, NULL };
+	static const struct ck_reader_ops ops = { .pread = longer_pread };
 	static const uint64_t lens[] = { (uint64_t)1 << 31, (uint64_t)1 << 32, (uint64_t)1 << 52,
 					 (uint64_t)1 << 54, (uint64_t)1 << 62, INT64_MAX };
 	struct mk_sealed f;
@@ -598,7 +598,7 @@ static ssize_t flaky_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, st
 /* A connection or a cache may fail where the origin has not: once, and nobody notices. */
 static void test_read_again(void **state)
 {
-	static const struct ck_reader_ops ops = { flaky_pread, NULL };
+	static const struct ck_reader_ops ops = { .pread = flaky_pread };
 	static uint8_t buf[2 * CK_CHUNK];
 	struct mk_sealed f;
 	struct ck_err err = { 0 };

@@ -103,7 +103,7 @@ static void answer(void *ctx, const struct stub_req *q, struct stub_conn *c)
 	} else if (strcmp(t, "/drip") == 0) {
 		stub_sendf(c, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n");
 		for (int i = 0; i < 10; i++) {
-			(void)poll(NULL, 0, 60);
+			(void)poll(NULL, 0, 100);
 			stub_sendf(c, "%d", i);
 		}
 	} else if (strcmp(t, "/slow") == 0) {
@@ -246,6 +246,11 @@ static void headers(void **state)
 	assert_string_equal(ck_http_res_header(&res, "x-ONE"), "first");
 	assert_string_equal(ck_http_res_header(&res, "etag"), "");
 	assert_string_equal(ck_http_res_header(&res, "content-length"), "5");
+	const char *v = ck_http_res_header_next(&res, "X-One", NULL);
+	assert_string_equal(v, "first");
+	v = ck_http_res_header_next(&res, "X-One", v);
+	assert_string_equal(v, "second");
+	assert_null(ck_http_res_header_next(&res, "X-One", v));
 	assert_null(ck_http_res_header(&res, "first"));
 	assert_null(ck_http_res_header(&res, "X-On"));
 	assert_works(get(*state, "/interim", &res, &err), &err);
@@ -362,7 +367,7 @@ static int begin(void *ctx, const struct ck_http_res *res, struct ck_err *err)
 	t->n_begun++;
 	t->status = res->status;
 	assert_non_null(ck_http_res_header(res, "content-length"));
-	return t->begin_rc ? ck_fail(err, t->begin_rc, "not begun") : 0;
+	return t->begin_rc < 0 ? ck_fail(err, t->begin_rc, "not begun") : t->begin_rc;
 }
 
 static int data(void *ctx, const void *p, size_t nbytes, struct ck_err *err)
@@ -455,6 +460,30 @@ static void stalls(void **state)
 		     "no byte came");
 	assert_in_range(ck_now_ms() - start, 250, 2000);
 	assert_works(get(*state, "/hello", &res, &err), &err);
+}
+
+/* A body may take its time when the sink says so, and only then. */
+static void lifted_limits(void **state)
+{
+	struct ck_http_req req = { .timeout_ms = 500 };
+	uint64_t start = ck_now_ms();
+	struct ck_err err;
+	CK_HTTP_RES res = { 0 };
+	struct taken t = { 0 };
+
+	assert_fails(sink_get(*state, "/drip", &t, req, &res, &err), -ETIMEDOUT, &err,
+		     "not whole in time");
+	assert_in_range(ck_now_ms() - start, 500, 5000);
+	t = (struct taken){ .begin_rc = 1 };
+	req.timeout_ms = 900; /* the server is busy with the other for half a second */
+	assert_works(sink_get(*state, "/drip", &t, req, &res, &err), &err);
+	assert_string_equal(t.text, "0123456789");
+	t = (struct taken){ .begin_rc = 1 };
+	assert_int_equal(sink_get(*state, "/silent", &t, req, &res, &err), -ETIMEDOUT);
+	t = (struct taken){ .begin_rc = 1 };
+	req.stall_ms = 300;
+	assert_fails(sink_get(*state, "/stalled", &t, req, &res, &err), -ETIMEDOUT, &err,
+		     "no byte came");
 }
 
 static void *cancel_later(void *arg)
@@ -649,6 +678,7 @@ int main(void)
 		STAND(cancelled),
 		STAND(retries),
 		STAND(no_tls),
+		STAND(lifted_limits),
 		cmocka_unit_test(retry_after),
 		cmocka_unit_test(roots),
 		cmocka_unit_test(client_certificates),

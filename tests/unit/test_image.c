@@ -80,7 +80,7 @@ static int open_ref(struct fixture *f, const char *transport, const char *rest,
 	*img = NULL;
 	memset(err, 0, sizeof *err);
 	return ck_image_open(img, tmplayout_fmt("%s:%s%s", transport, f->t.dir, rest), platform,
-			     err);
+			     NULL, err);
 }
 
 static void expect_refused(struct fixture *f, const char *why, const char *rest,

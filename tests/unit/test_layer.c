@@ -274,7 +274,7 @@ static ssize_t moody_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, st
 static void check_changed_later(void (*pack)(struct ck_buf *, const struct ck_buf *),
 				size_t n_files)
 {
-	static const struct ck_reader_ops ops = { moody_pread, NULL };
+	static const struct ck_reader_ops ops = { .pread = moody_pread };
 	CK_BUF tar = { 0 }, blob = { 0 };
 	struct ck_blob_key key;
 	struct ck_err err = { 0 };
@@ -362,7 +362,7 @@ static ssize_t counted_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, 
 static struct ck_layer *open_counted(struct counted *c, const struct ck_buf *blob,
 				     const struct ck_layer_spec *spec, struct ck_unitcache *cache)
 {
-	static const struct ck_reader_ops ops = { counted_pread, NULL };
+	static const struct ck_reader_ops ops = { .pread = counted_pread };
 	struct ck_err err = { 0 };
 	struct ck_reader *r = NULL;
 	struct ck_layer *l = NULL;
@@ -716,7 +716,7 @@ static void test_readahead_full_queue(void **state)
 /* A unit that cannot be prepared is no matter until somebody reads it. */
 static void test_readahead_fails(void **state)
 {
-	static const struct ck_reader_ops ops = { moody_pread, NULL };
+	static const struct ck_reader_ops ops = { .pread = moody_pread };
 	CK_BUF tar = { 0 }, blob = { 0 };
 	struct ck_err err = { 0 };
 	struct ck_unitcache *cache = NULL;
@@ -833,7 +833,7 @@ static ssize_t watched_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, 
 /* Closing waits for what is being read ahead; afterwards nobody asks for anything. */
 static void test_readahead_close(void **state)
 {
-	static const struct ck_reader_ops ops = { watched_pread, NULL };
+	static const struct ck_reader_ops ops = { .pread = watched_pread };
 	CK_BUF tar = { 0 }, blob = { 0 };
 	struct ck_err err = { 0 };
 	struct ck_unitcache *cache = NULL;
@@ -930,7 +930,7 @@ static void *read_unit(void *arg)
  * and goes on from there, instead of decoding everything before it. */
 static void test_neighbours_in_a_frame(void **state)
 {
-	static const struct ck_reader_ops ops = { gated_pread, NULL };
+	static const struct ck_reader_ops ops = { .pread = gated_pread };
 	CK_BUF tar = { 0 }, blob = { 0 };
 	struct ck_err err = { 0 };
 	struct ck_reader *r = NULL;

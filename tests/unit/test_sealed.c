@@ -92,7 +92,7 @@ static void unmake(struct fixture *f)
 
 static int open_layer(struct ck_layer **l, struct fixture *f, struct ck_err *err)
 {
-	static const struct ck_reader_ops ops = { counted_pread, NULL };
+	static const struct ck_reader_ops ops = { .pread = counted_pread };
 	const struct ck_index_store store = { .load = load, .save = save, .ctx = &f->shelf };
 	struct ck_reader *r = NULL;
 	assert_works(ck_reader_open(&r, &ops, &f->counted, f->blob.len, err), err);

@@ -9,6 +9,7 @@
 #include "fs/fuse/answerer.h"
 #include "fs/fuse/beacon.h"
 #include "fs/fuse/status.h"
+#include "fs/oci/origin.h"
 #include "tests/unit/test_fuse_stand.h"
 
 /* ---- the answerer ------------------------------------------------------------------------- */
@@ -200,7 +201,7 @@ static void test_never_reads(void **state)
 	pthread_mutex_unlock(&gate);
 	while (n_hearing(fds, N_OF(fds)) < 4)
 		usleep(1000);
-	usleep(100000); /* time in which a fifth could come */
+	usleep(100000);					/* time in which a fifth could come */
 	assert_int_equal(n_hearing(fds, N_OF(fds)), 4); /* answers are held, no more */
 	for (size_t i = 0; i < N_OF(fds); i++)
 		assert_true(hears(fds[i], SOON_MS));
@@ -241,12 +242,34 @@ static void test_other_user(void **state)
 /* ---- reports ------------------------------------------------------------------------------- */
 
 static struct stand st;
+
+/* What fs/oci/origin.h has for a local image, unless the test says that it is not. */
+static struct ck_net *net;
+static const struct ck_prefetch_progress *prefetch;
+
+struct ck_net *ck_image_net(const struct ck_image *img)
+{
+	assert_ptr_equal(img, &st.image);
+	return net;
+}
+
+bool ck_image_moved(const struct ck_image *img, size_t idx, uint64_t *moved, uint64_t *kept)
+{
+	assert_ptr_equal(img, &st.image);
+	if (!net || idx == 0) /* that one is local, whatever comes */
+		return false;
+	*moved = 1000 * idx;
+	*kept = 600 * idx;
+	return true;
+}
+
 static char bound[32]; /* where it is mounted, too */
 
 static int set_up(void **state)
 {
 	(void)state;
 	st = (struct stand){ 0 };
+	prefetch = NULL;
 	for (size_t i = 0; i < STAND_LAYERS; i++) {
 		struct archive *a = stand_tar(&st.tar[i]);
 		if (i == 0)
@@ -268,6 +291,7 @@ static int tear_down(void **state)
 		rmdir(bound);
 		bound[0] = 0;
 	}
+	ck_net_close(ck_take(net));
 	stand_close(&st);
 	return 0;
 }
@@ -275,8 +299,8 @@ static int tear_down(void **state)
 /* A report of ST's stack, as a document. */
 static json_t *report_of(struct ck_counters *c)
 {
-	const struct ck_report_source source = { &st.stack, c, "rootfs", 1700000000,
-						 ck_now_ms() - 90000 };
+	const struct ck_report_source source = { &st.stack,	      c,       "rootfs", 1700000000,
+						 ck_now_ms() - 90000, prefetch };
 	CK_BUF text = { 0 };
 	struct ck_err err = { 0 };
 	json_t *doc = NULL;
@@ -299,6 +323,7 @@ static void test_report(void **state)
 	ck_counters_failed(&c);
 	ck_counters_error(&c, "layer 0: \"\xff\x01\" failed"); /* names are any bytes */
 	st.stack.keys_ms = ck_now_ms() - 5000;
+	st.stack.n_released = 7;
 	CK_JSON *doc = report_of(&c);
 	assert_works(ck_report_read(&r, doc, &err), &err);
 	assert_string_equal(r.view, "rootfs");
@@ -324,6 +349,79 @@ static void test_report(void **state)
 	assert_int_equal(l->tar_size, st.tar[1].len);
 	assert_int_equal(l->bytes_fetched, st.tar[1].len);
 	assert_int_equal(r.bytes_fetched, st.tar[0].len + st.tar[1].len);
+	assert_int_equal(r.verification_failures, 0);
+	assert_int_equal(r.key_releases, 7);
+	assert_false(r.has_network);
+	assert_true(json_is_null(json_object_get(doc, "network")));
+	assert_true(l->bytes_moved == CK_REPORT_NONE && l->bytes_kept == CK_REPORT_NONE);
+}
+
+static void test_report_of_a_network(void **state)
+{
+	static const struct ck_prefetch_progress progress = { 5, 6 };
+	CK_AUTO(ck_report_free) struct ck_report r = { 0 };
+	struct ck_counters c;
+	struct ck_err err = { 0 };
+
+	(void)state;
+	ck_counters_init(&c);
+	assert_works(ck_net_open(&net, 0, &err), &err);
+	CK_JSON *fresh = report_of(&c);
+	assert_works(ck_report_read(&r, fresh, &err), &err);
+	assert_true(r.has_network && r.network.prefetch_total == 0);
+	assert_true(r.network.round_trip_us == CK_REPORT_NONE);
+	assert_true(r.network.bytes_per_s == CK_REPORT_NONE);
+	ck_report_free(&r);
+	ck_net_note(net, 100000, 2000, 50000, 0, false);
+	ck_net_note(net, 11, 0, 0, 3, true);
+	ck_net_note_kept(net, 77);
+	ck_net_note_refetch(net);
+	ck_net_note_refetch(net);
+	prefetch = &progress;
+	CK_JSON *doc = report_of(&c);
+	assert_works(ck_report_read(&r, doc, &err), &err);
+	const struct ck_report_network *n = &r.network;
+	assert_int_equal(n->requests, 2);
+	assert_int_equal(n->retries, 3);
+	assert_int_equal(n->bytes_fetched, 100011);
+	assert_int_equal(n->bytes_from_cache, 77);
+	assert_int_equal(n->bytes_kept, 600);
+	assert_int_equal(n->refetches, 2);
+	assert_int_equal(n->failed, 1);
+	assert_int_equal(n->round_trip_us, 2000);
+	assert_int_equal(n->bytes_per_s, 2000000);
+	assert_int_equal(n->prefetch_done, 5);
+	assert_int_equal(n->prefetch_total, 6);
+	assert_int_equal(r.layers[1].bytes_moved, 1000);
+	assert_int_equal(r.layers[1].bytes_kept, 600);
+	assert_true(r.layers[0].bytes_moved == CK_REPORT_NONE);
+	CK_JSON *again = json_object();
+	assert_works(ck_report_json(again, &r, &err), &err);
+	assert_true(json_equal(doc, again));
+}
+
+/* A daemon that has been serving since before there were these. */
+static void test_report_of_an_older_daemon(void **state)
+{
+	static const char *const later[] = { "network", "verification_failures", "key_releases" };
+	CK_AUTO(ck_report_free) struct ck_report r = { 0 };
+	struct ck_counters c;
+	struct ck_err err = { 0 };
+
+	(void)state;
+	ck_counters_init(&c);
+	CK_JSON *doc = report_of(&c);
+	for (size_t i = 0; i < N_OF(later); i++)
+		assert_int_equal(json_object_del(doc, later[i]), 0);
+	for (size_t i = 0; i < STAND_LAYERS; i++) {
+		json_t *l = json_array_get(json_object_get(doc, "layers"), i);
+		assert_int_equal(json_object_del(l, "bytes_moved"), 0);
+		assert_int_equal(json_object_del(l, "bytes_kept"), 0);
+	}
+	assert_works(ck_report_read(&r, doc, &err), &err);
+	assert_false(r.has_network);
+	assert_true(r.verification_failures == CK_REPORT_NONE && r.key_releases == CK_REPORT_NONE);
+	assert_true(r.layers[0].bytes_moved == CK_REPORT_NONE);
 }
 
 static void test_report_of_nothing_yet(void **state)
@@ -347,8 +445,25 @@ static void test_report_of_nothing_yet(void **state)
 
 static bool need_not_be(const char *key)
 {
-	return strcmp(key, "key_age_s") == 0 || strcmp(key, "index") == 0 ||
-	       strncmp(key, "last_error", 10) == 0;
+	static const char *const names[] = {
+		"key_age_s",
+		"index",
+		"last_error",
+		"last_error_at",
+		"verification_failures",
+		"key_releases",
+		"bytes_moved",
+		"round_trip_us",
+		"bytes_per_s",
+		"network",
+		"prefetch_ranges",
+		"prefetch_bytes",
+	};
+
+	for (size_t i = 0; i < N_OF(names); i++)
+		if (strcmp(key, names[i]) == 0)
+			return true;
+	return false;
 }
 
 /* OBJ (a part of DOC) with each of its fields left out, and of other kinds, is refused. */
@@ -367,10 +482,11 @@ static void spoil(json_t *doc, json_t *obj)
 			json_object_del(obj, key);
 			if (wrong[i])
 				json_object_set_new(obj, key, wrong[i]);
-			else if (need_not_be(key))
+			else if (need_not_be(key) ||
+				 (json_object_get(obj, "digest") && strcmp(key, "bytes_kept") == 0))
 				continue;
 			assert_fails(ck_report_read(&r, doc, &err), -EBADMSG, &err,
-				     json_is_object(value) && i == 1 ? "bytes" : key);
+				     json_is_object(value) && i == 1 ? "is missing" : key);
 			assert_null(r.layers);
 		}
 		json_object_set(obj, key, value);
@@ -380,20 +496,24 @@ static void spoil(json_t *doc, json_t *obj)
 static void test_malformed(void **state)
 {
 	struct ck_counters c;
+	struct ck_err err = { 0 };
 
 	(void)state;
 	ck_counters_init(&c);
 	ck_counters_error(&c, "x");
 	st.stack.keys_ms = ck_now_ms();
+	assert_works(ck_net_open(&net, 0, &err), &err);
+	ck_net_note(net, 100000, 2000, 50000, 0, false);
 	CK_JSON *doc = report_of(&c);
+	json_t *network = json_object_get(doc, "network");
 	json_t *layer = json_array_get(json_object_get(doc, "layers"), 1);
 	json_object_set_new(layer, "index", json_string("kept"));
 	spoil(doc, doc);
 	spoil(doc, json_object_get(doc, "unit_cache"));
 	spoil(doc, layer);
+	spoil(doc, network);
 	json_array_append_new(json_object_get(doc, "layers"), json_integer(3));
 	struct ck_report r = { 0 };
-	struct ck_err err = { 0 };
 	assert_fails(ck_report_read(&r, doc, &err), -EBADMSG, &err, "layer 2");
 }
 
@@ -559,12 +679,20 @@ static void test_mount_without_answer(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		ANSWERING(test_answers),     ANSWERING(test_questions_that_are_none),
-		ANSWERING(test_silent),	     ANSWERING(test_crowd),
-		ANSWERING(test_never_reads), ANSWERING(test_other_user),
-		WITH_STAND(test_report),     WITH_STAND(test_report_of_nothing_yet),
-		WITH_STAND(test_malformed),  cmocka_unit_test(test_bad_answers),
-		WITH_STAND(test_mount),	     WITH_STAND(test_mount_without_answer),
+		ANSWERING(test_answers),
+		ANSWERING(test_questions_that_are_none),
+		ANSWERING(test_silent),
+		ANSWERING(test_crowd),
+		ANSWERING(test_never_reads),
+		ANSWERING(test_other_user),
+		WITH_STAND(test_report),
+		WITH_STAND(test_report_of_nothing_yet),
+		WITH_STAND(test_report_of_a_network),
+		WITH_STAND(test_report_of_an_older_daemon),
+		WITH_STAND(test_malformed),
+		cmocka_unit_test(test_bad_answers),
+		WITH_STAND(test_mount),
+		WITH_STAND(test_mount_without_answer),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -81,7 +81,7 @@ static void expect_image(const struct tmplayout *t, const char *transport, const
 	struct ck_image *img = NULL;
 	struct ck_err err = { 0 };
 
-	assert_works(ck_image_open(&img, at(t, transport, rest), NULL, &err), &err);
+	assert_works(ck_image_open(&img, at(t, transport, rest), NULL, NULL, &err), &err);
 	assert_int_equal(img->n_layers, n_layers);
 	for (size_t i = 0; i < n_layers; i++) {
 		CK_AUTO(ck_reader_closep) struct ck_reader *r = NULL;
@@ -301,7 +301,7 @@ static void count_progress(void *ctx, uint64_t nbytes, uint64_t total)
 
 static void passes_blobs_through(void **state)
 {
-	static const struct ck_reader_ops never_ops = { never, NULL };
+	static const struct ck_reader_ops never_ops = { .pread = never };
 	const struct tmplayout *t = *state;
 	size_t len = 1000000;
 	CK_AUTO(ck_freep) uint8_t *bytes = calloc(1, len);

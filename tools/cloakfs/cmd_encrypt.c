@@ -7,6 +7,7 @@
 
 #include "tools/cloakfs/commands.h"
 #include "tools/cloakfs/converted.h"
+#include "tools/cloakfs/prefetch.h"
 #include "tools/cloakfs/session.h"
 
 /* Marks in CHOSEN[0..N) the layers that LIST names: "0,2,-1". */
@@ -91,14 +92,26 @@ static int encrypt(const struct ck_session *s, const struct ck_recipients *r,
 		.level = o->level ? o->level : LEVEL,
 		.chosen = o->layers ? chosen : NULL,
 	};
+	CK_PREFETCH prefetch = { 0 };
 
 	if (!chosen)
 		return ck_nomem(err, "encrypting an image");
 	if (o->level && keep)
 		return ck_fail(err, CK_USAGE, "--level is for --compress zstd: the bytes are kept");
+	if (o->prefetch && (keep || o->cipher != CK_LAYER_CHUNKED))
+		return ck_fail(err, CK_USAGE,
+			       "--prefetch is for indexes inside sealed layers, packed anew; for "
+			       "others, there is cloakfs index --prefetch");
 	note_same_place(o);
 	int rc = o->layers ? choose(chosen, n, o->layers, err) : 0;
-	return rc ? rc : ck_convert_and_tell(s, &how, o->args[0], "encrypting", o->json, err);
+	if (rc == 0)
+		rc = ck_prefetch_open(&prefetch, o->prefetch, s->image, err);
+	how.wants = prefetch.wants;
+	if (rc == 0)
+		rc = ck_convert_and_tell(s, &how, o->args[0], "encrypting", o->json, err);
+	if (rc == 0)
+		ck_prefetch_tell(&prefetch);
+	return rc;
 }
 
 static int run(const struct ck_options *o, struct ck_err *err)
@@ -122,10 +135,10 @@ const struct ck_command ck_cmd_encrypt = {
 	.name = "encrypt",
 	.synopsis =
 	    "[--config FILE] --key KEY... [--cipher gcm|ctr] [--compress zstd|keep]\n"
-	    "                       [--level N] [--layers LIST] [--unwrap KEY]... [--json]\n"
-	    "                       [--platform OS/ARCH] SRC DST",
+	    "                       [--level N] [--layers LIST] [--unwrap KEY]...\n"
+	    "                       [--prefetch FILE] [--json] [--platform OS/ARCH] SRC DST",
 	.summary = "write the image SRC encrypted to DST",
-	.options = "cruezqyjp",
+	.options = "cruezqyFjp",
 	.required = "r",
 	.min_args = 2,
 	.max_args = 2,

@@ -8,6 +8,7 @@
 #include "fs/registry/push.h"
 #include "tools/cloakfs/commands.h"
 #include "tools/cloakfs/output.h"
+#include "tools/cloakfs/prefetch.h"
 #include "tools/cloakfs/session.h"
 
 /* Sealed indexes as the passes make them: a store that only takes. */
@@ -123,8 +124,10 @@ static int open_repository(struct target *t, const struct ck_session *s, struct 
 		      : 0;
 }
 
-static int make(struct ck_session *s, struct target *to, struct harvest *h, struct ck_err *err)
+static int make(struct ck_session *s, struct target *to, struct harvest *h, const char *trace,
+		struct ck_err *err)
 {
+	CK_PREFETCH prefetch = { 0 };
 	CK_AUTO(ck_stack_closep) struct ck_stack *stack = NULL;
 	const struct ck_index_store store = { .load = none, .save = take, .ctx = h };
 	struct ck_descriptor subject = { .media_type = s->image->manifest_type,
@@ -134,14 +137,18 @@ static int make(struct ck_session *s, struct target *to, struct harvest *h, stru
 
 	if (rc == 0)
 		rc = to->dir ? check_dir(to->dir, err) : open_repository(to, s, err);
+	if (rc == 0)
+		rc = ck_prefetch_open(&prefetch, trace, s->image, err);
 	h->cap = s->image->n_layers;
 	h->blobs = calloc(h->cap ? h->cap : 1, sizeof *h->blobs);
 	if (!h->blobs)
 		return ck_nomem(err, "keeping layers' indexes");
 	s->store = &store;
+	s->wants = prefetch.wants;
 	if (rc == 0)
 		rc = ck_session_stack(&stack, s, SIZE_MAX, false, err);
 	s->store = NULL;
+	s->wants = NULL;
 	/* A store that fails costs a layer only a log line, which has been written then. */
 	if (rc == 0 && h->n < h->n_asked)
 		return ck_fail(err, -EIO,
@@ -159,6 +166,8 @@ static int make(struct ck_session *s, struct target *to, struct harvest *h, stru
 		rc = open_layout(to, err);
 	if (rc == 0)
 		rc = ck_artifact_write(to->store, &subject, h->blobs, h->n, manifest, err);
+	if (rc == 0)
+		ck_prefetch_tell(&prefetch);
 	return rc < 0 ? rc : tell(h, ck_blobstore_name(to->store), manifest, err);
 }
 
@@ -203,16 +212,16 @@ static int run(const struct ck_options *o, struct ck_err *err)
 		rc = ck_session_open(&s, o, err);
 	if (rc == 0)
 		rc = ck_session_image(&s, o->keys, o->n_keys, o, err);
-	return rc < 0 ? rc : make(&s, &t, &h, err);
+	return rc < 0 ? rc : make(&s, &t, &h, o->prefetch, err);
 }
 
 const struct ck_command ck_cmd_index = {
 	.name = "index",
-	.synopsis = "[--config FILE] [--key KEY]... [--out DIR | --push] [--platform OS/ARCH]\n"
-		    "                     IMAGE",
+	.synopsis = "[--config FILE] [--key KEY]... [--prefetch FILE] [--out DIR | --push]\n"
+		    "                     [--platform OS/ARCH] IMAGE",
 	.summary =
 	    "make sealed indexes of an encrypted image, so that mounts need not read it through",
-	.options = "ckOPp",
+	.options = "ckFOPp",
 	.required = "",
 	.min_args = 1,
 	.max_args = 1,

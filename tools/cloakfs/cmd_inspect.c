@@ -215,7 +215,7 @@ static int inspect(const struct ck_image *image, const struct ck_options *o, str
 static int run(const struct ck_options *o, struct ck_err *err)
 {
 	CK_AUTO(ck_image_closep) struct ck_image *image = NULL;
-	int rc = ck_image_open(&image, o->args[0], o->platform, err);
+	int rc = ck_image_open(&image, o->args[0], o->platform, NULL, err);
 
 	return rc < 0 ? rc : inspect(image, o, err);
 }

@@ -74,7 +74,41 @@ static void print_layer(size_t idx, const struct ck_report_layer *l)
 	} else {
 		fputs("verified in full at mount", stdout);
 	}
+	if (l->prefetch_ranges && l->prefetch_ranges != CK_REPORT_NONE) {
+		ck_output_size(tar, l->prefetch_bytes);
+		printf(", %s of it to prefetch", tar);
+	}
+	if (l->bytes_moved != CK_REPORT_NONE && l->bytes_kept != CK_REPORT_NONE) {
+		ck_output_size(blob, l->bytes_moved);
+		ck_output_size(tar, l->bytes_kept);
+		printf("; over the network %s, kept %s", blob, tar);
+	}
 	putchar('\n');
+}
+
+static void print_network(const struct ck_report_network *n)
+{
+	char a[CK_OUTPUT_SIZE], b[CK_OUTPUT_SIZE];
+
+	ck_output_size(a, n->bytes_fetched);
+	printf("  %-12s%s in %" PRIu64 " requests, %" PRIu64 " retries, %" PRIu64
+	       " refetches, %" PRIu64 " failed",
+	       "network", a, n->requests, n->retries, n->refetches, n->failed);
+	if (n->round_trip_us != CK_REPORT_NONE)
+		printf("; round trip %.1f ms", (double)n->round_trip_us / 1000);
+	if (n->bytes_per_s != CK_REPORT_NONE) {
+		ck_output_size(b, n->bytes_per_s);
+		printf(", %s/s", b);
+	}
+	putchar('\n');
+	ck_output_size(a, n->bytes_from_cache);
+	ck_output_size(b, n->bytes_kept);
+	printf("  %-12s%s read from it, %s kept\n", "cache", a, b);
+	if (n->prefetch_total) {
+		ck_output_size(a, n->prefetch_done);
+		ck_output_size(b, n->prefetch_total);
+		printf("  %-12s%s of %s\n", "prefetch", a, b);
+	}
 }
 
 static void print_report(const struct ck_report *r)
@@ -96,10 +130,15 @@ static void print_report(const struct ck_report *r)
 	printf("  %-12s%s from blobs\n", "fetched", a);
 	printf("  %-12s%s in %" PRIu64 " reads, %" PRIu64 " failed\n", "served", b, r->reads,
 	       r->reads_failed);
+	if (r->has_network)
+		print_network(&r->network);
 	ck_output_size(a, c->bytes);
 	ck_output_size(b, c->limit);
 	printf("  %-12s%s of %s, %" PRIu64 " hits, %" PRIu64 " misses, %" PRIu64 " evictions\n",
 	       "unit cache", a, b, c->hits, c->misses, c->evictions);
+	if (r->verification_failures && r->verification_failures != CK_REPORT_NONE)
+		printf("  %-12sbytes of blobs failed to verify %" PRIu64 " times\n", "damage",
+		       r->verification_failures);
 	if (r->last_error) {
 		when_text(when, r->last_error_at == CK_REPORT_NONE ? 0 : r->last_error_at);
 		printf("  %-12s%s: ", "last error", when);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/size.h"
 
 enum {
 	MAX_FILE = 1 << 20,
@@ -15,7 +16,7 @@ enum {
 };
 
 /* Every string member: where it is read from, and what it must look like. */
-enum shape { TEXT, PATH, PATH_OR_NONE, URL, HOST };
+enum shape { TEXT, PATH, PATH_OR_NONE, SOCKET, URL, HOST };
 
 static int check_host(const char *s, bool suffix_allowed, struct ck_err *err)
 {
@@ -54,6 +55,21 @@ static int resolve(json_t *obj, const char *key, const char *dir, const char **v
 	return 0;
 }
 
+/* The same for the path behind "unix:"; other addresses stay as they are. */
+static int resolve_socket(json_t *obj, const char *key, const char *dir, const char **value,
+			  struct ck_err *err)
+{
+	if (strncmp(*value, "unix:", 5) != 0 || (*value)[5] == '/')
+		return **value ? 0 : ck_fail(err, -EINVAL, "it is empty");
+	json_t *full = (*value)[5] ? json_sprintf("unix:%s%s", dir, *value + 5) : NULL;
+	if (!(*value)[5])
+		return ck_fail(err, -EINVAL, "it names no socket");
+	if (!full || json_object_set_new(obj, key, full) < 0)
+		return ck_nomem(err, "reading the configuration");
+	*value = json_string_value(full);
+	return 0;
+}
+
 static int read_text(const char **out, json_t *obj, const char *key, enum shape shape,
 		     const char *dir, struct ck_err *err)
 {
@@ -63,6 +79,8 @@ static int read_text(const char **out, json_t *obj, const char *key, enum shape 
 		return rc;
 	if (shape == PATH || (shape == PATH_OR_NONE && strcmp(*out, "none") != 0))
 		rc = resolve(obj, key, dir, out, err);
+	else if (shape == SOCKET)
+		rc = resolve_socket(obj, key, dir, out, err);
 	else if (shape == URL)
 		rc = check_url(*out, err);
 	else if (shape == HOST)
@@ -149,6 +167,7 @@ static int read_strings(struct ck_config *c, json_t *root, const char *dir, stru
 		{ &c->key_info_dir, root, "key_info_dir", PATH },
 		{ &c->ca_file, root, "ca_file", PATH },
 		{ &c->cache_dir, root, "cache_dir", PATH_OR_NONE },
+		{ &c->metrics, root, "metrics", SOCKET },
 		{ &c->imds_url, root, "imds_url", URL },
 		{ &c->authority_url, root, "authority_url", URL },
 		{ &c->hsm_resource, root, "hsm_resource", URL },
@@ -165,14 +184,38 @@ static int read_strings(struct ck_config *c, json_t *root, const char *dir, stru
 	return rc;
 }
 
+/* Bytes: a number, or as --cache-size has them. */
+static int read_cache_size(struct ck_config *c, struct ck_err *err)
+{
+	const char *text = NULL;
+	int rc;
+
+	if (json_is_integer(json_object_get(c->json, "cache_size"))) {
+		rc = ck_json_u64(&c->cache_size, c->json, "cache_size", false, err);
+	} else {
+		rc = ck_json_str(&text, c->json, "cache_size", false, err);
+		if (rc < 0 || !text)
+			return rc;
+		rc = ck_size_parse(&c->cache_size, text, err);
+		if (rc < 0)
+			ck_wrap(err, "\"cache_size\"");
+	}
+	if (rc == 0 && c->cache_size < CK_CACHE_MIN)
+		rc = ck_fail(err, -EINVAL, "\"cache_size\" is below %s", CK_CACHE_MIN_TEXT);
+	return rc;
+}
+
 static int read_root(struct ck_config *c, const char *dir, struct ck_err *err)
 {
-	static const char *const keys[] = {
-		"hsm_hosts",	     "maa_hosts",      "key_info_dir",	     "wrap",
-		"evidence",	     "identity",       "imds_url",	     "ca_file",
-		"cache_dir",	     "authority_url",  "hsm_resource",	     "addresses",
-		"require_encrypted", "unit_cache_mib", "request_timeout_ms", NULL
-	};
+	static const char *const keys[] = { "hsm_hosts",      "maa_hosts",
+					    "key_info_dir",   "wrap",
+					    "evidence",	      "identity",
+					    "imds_url",	      "ca_file",
+					    "cache_dir",      "cache_size",
+					    "authority_url",  "hsm_resource",
+					    "addresses",      "require_encrypted",
+					    "unit_cache_mib", "request_timeout_ms",
+					    "metrics",	      NULL };
 
 	if (!json_is_object(c->json))
 		return ck_fail(err, -EBADMSG, "it is not a JSON object");
@@ -187,6 +230,8 @@ static int read_root(struct ck_config *c, const char *dir, struct ck_err *err)
 		rc = read_addresses(c, c->json, err);
 	if (rc == 0)
 		rc = ck_json_bool(&c->require_encrypted, c->json, "require_encrypted", false, err);
+	if (rc == 0)
+		rc = read_cache_size(c, err);
 	if (rc == 0)
 		rc = ck_json_u64(&c->unit_cache_mib, c->json, "unit_cache_mib", false, err);
 	if (rc == 0 && c->unit_cache_mib > MAX_CACHE_MIB)

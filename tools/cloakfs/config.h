@@ -15,6 +15,9 @@
 #define CK_CONFIG_DEFAULT "/etc/cloakfs/cloakfs.json"
 #define CK_CONFIG_ENV	  "CLOAKFS_CONFIG"
 
+#define CK_CACHE_MIN	  ((uint64_t)1 << 20) /* the least that a cache may be told to hold */
+#define CK_CACHE_MIN_TEXT "1M"
+
 /* Strings are NULL where the file does not say; all belong to the configuration. */
 struct ck_config {
 	const char **hsm_hosts, **maa_hosts; /* NULL-ended */
@@ -23,10 +26,11 @@ struct ck_config {
 	const char *tsm_dir, *sev_guest, *host_certs;
 	const char *client_id;
 	const char *imds_url, *authority_url, *hsm_resource;
-	const char *ca_file, *cache_dir;
+	const char *ca_file, *cache_dir, *metrics;
 	struct ck_http_address *addresses;
 	size_t n_addresses;
 	uint64_t unit_cache_mib; /* 0: not said */
+	uint64_t cache_size;	 /* bytes; 0: not said */
 	uint64_t request_timeout_ms;
 	bool require_encrypted;
 	json_t *json; /* private: holds the strings */

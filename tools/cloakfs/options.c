@@ -7,6 +7,9 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "base/size.h"
+#include "tools/cloakfs/config.h"
+
 /* LETTER stands for the option in a command's list; only 'h' and 'l' are also short
  * options. */
 static const struct known {
@@ -28,7 +31,10 @@ static const struct known {
 	{ 'O', "out", "DIR", "put the artifact into this layout, not the image's own" },
 	{ 'P', "push", NULL, "put the artifact into the image's own registry" },
 	{ 'I', "index", "DIR", "look for the image's index artifact in this layout, too" },
-	{ 'C', "cache-dir", "DIR", "where sealed indexes of layers are kept; none: nowhere" },
+	{ 'C', "cache-dir", "DIR", "where what is fetched and found out is kept; none: nowhere" },
+	{ 'S', "cache-size", "SIZE",
+	  "how much, in bytes or with K, M, G, T; a tenth of the disk, 10G at most" },
+	{ 'a', "all", NULL, "everything that is not in use" },
 	{ 'p', "platform", "OS/ARCH", "pick this platform, not the host's" },
 	{ 'v', "view", "VIEW", "rootfs (the default): the merged tree; layers: each of them" },
 	{ 'm', "mode", "MODE",
@@ -39,6 +45,13 @@ static const struct known {
 	  "IMAGE-ID:SHOWN-ID:COUNT, users to show in place of the image's; repeatable" },
 	{ 'G', "gidmap", "RANGE", "the same for groups; where it is not given, --uidmap counts" },
 	{ 'g', "log", "FILE", "append the mount's log to FILE; else it goes to syslog" },
+	{ 'T', "record", "FILE", "write to FILE which parts of files are used, in that order" },
+	{ 'B', "prefetch", "WHAT",
+	  "of a registry's image, in the background: trace (the default), what its indexes say is "
+	  "used first; all; none" },
+	{ 'F', "prefetch", "FILE", "have mounts fetch first what FILE, of mount --record, tells" },
+	{ 'M', "metrics", "ADDR",
+	  "serve metrics at unix:PATH, or HOST:PORT of a loopback address; none: nowhere" },
 	{ 'f', "foreground", NULL, "stay; SIGTERM or SIGINT unmounts" },
 	{ 'Z', "lazy", NULL, "at once, though files are open; they stay readable until closed" },
 	{ 'j', "json", NULL, "print JSON" },
@@ -103,6 +116,19 @@ static int parse_mode(enum ck_mode *out, const char *text, struct ck_err *err)
 	return 0;
 }
 
+static int parse_background(enum ck_prefetch_mode *out, const char *text, struct ck_err *err)
+{
+	if (strcmp(text, "trace") == 0)
+		*out = CK_PREFETCH_TRACE;
+	else if (strcmp(text, "all") == 0)
+		*out = CK_PREFETCH_ALL;
+	else if (strcmp(text, "none") == 0)
+		*out = CK_PREFETCH_NONE;
+	else
+		return ck_fail(err, CK_USAGE, "--prefetch is none, trace or all, not \"%s\"", text);
+	return 0;
+}
+
 static int parse_cipher(enum ck_layer_cipher *out, const char *text, struct ck_err *err)
 {
 	if (strcmp(text, "gcm") == 0)
@@ -138,6 +164,18 @@ static int parse_level(int *out, const char *text, struct ck_err *err)
 	return 0;
 }
 
+static int parse_cache_size(uint64_t *out, const char *text, struct ck_err *err)
+{
+	if (ck_size_parse(out, text, err) < 0) {
+		ck_wrap(err, "--cache-size");
+		return CK_USAGE;
+	}
+	if (*out < CK_CACHE_MIN)
+		return ck_fail(err, CK_USAGE, "--cache-size is at least %s, not \"%s\"",
+			       CK_CACHE_MIN_TEXT, text);
+	return 0;
+}
+
 static int add_key(const char **keys, size_t *n, const char *option, const char *key,
 		   struct ck_err *err)
 {
@@ -165,6 +203,8 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 		return add_key(o->unwrap, &o->n_unwrap, "unwrap", value, err);
 	case 'm':
 		return parse_mode(&o->mode, value, err);
+	case 'B':
+		return parse_background(&o->background, value, err);
 	case 'e':
 		return parse_cipher(&o->cipher, value, err);
 	case 'z':
@@ -184,6 +224,15 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	case 'g':
 		o->log = value;
 		return 0;
+	case 'T':
+		o->record = value;
+		return 0;
+	case 'F':
+		o->prefetch = value;
+		return 0;
+	case 'M':
+		o->metrics = value;
+		return 0;
 	case 'w':
 		o->writable = value;
 		return 0;
@@ -193,6 +242,8 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	case 'C':
 		o->cache_dir = value;
 		return 0;
+	case 'S':
+		return parse_cache_size(&o->cache_size, value, err);
 	case 'v':
 		return parse_view(&o->view, value, err);
 	case 'n':
@@ -217,6 +268,7 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	o->exec |= letter == 'x';
 	o->lazy |= letter == 'Z';
 	o->push |= letter == 'P';
+	o->all |= letter == 'a';
 	o->help |= letter == 'h';
 	return 0;
 }
@@ -254,7 +306,9 @@ static int misfit(int c, char **argv, struct ck_err *err)
 int ck_options_parse(struct ck_options *out, const struct ck_command *cmd, int argc, char **argv,
 		     struct ck_err *err)
 {
-	struct ck_options o = { .layer = SIZE_MAX, .cipher = CK_LAYER_CHUNKED };
+	struct ck_options o = { .layer = SIZE_MAX,
+				.cipher = CK_LAYER_CHUNKED,
+				.background = CK_PREFETCH_TRACE };
 	struct option longs[N_KNOWN + 1] = { 0 };
 	bool seen[128] = { false };
 	size_t n = 0;

@@ -51,6 +51,11 @@ int ck_attest_private_key(struct ck_attest *a, const struct ck_attest_key_id *id
 	return fake_get(f, id, out, err);
 }
 
+uint64_t ck_attest_n_released(const struct ck_attest *a)
+{
+	return (uint64_t)atomic_load(&((const struct fake_attest *)(const void *)a)->n_private);
+}
+
 int ck_attest_public_key(struct ck_attest *a, const struct ck_attest_key_id *id, EVP_PKEY **out,
 			 struct ck_err *err)
 {

@@ -306,3 +306,13 @@ unsigned stub_count(struct stub *s, const char *what)
 	pthread_mutex_unlock(&s->lock);
 	return n;
 }
+
+void stub_pause(struct stub *s)
+{
+	pthread_mutex_lock(&s->turn);
+}
+
+void stub_resume(struct stub *s)
+{
+	pthread_mutex_unlock(&s->turn);
+}

@@ -40,6 +40,10 @@ const char *stub_host(const struct stub *s);
 unsigned stub_conns(struct stub *s);
 unsigned stub_count(struct stub *s, const char *what);
 
+/* Between these no answer is given: what answers read may be changed, what they wrote be read. */
+void stub_pause(struct stub *s);
+void stub_resume(struct stub *s);
+
 /* The value of a request's header, valid until the thread's next call; NULL: there is none. */
 const char *stub_header(const struct stub_req *req, const char *name);
 
