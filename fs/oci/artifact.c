@@ -6,6 +6,7 @@
 #include "base/json.h"
 #include "fs/oci/artifactdoc.h"
 #include "fs/oci/entries.h"
+#include "fs/oci/layout.h"
 #include "fs/oci/reflist.h"
 #include "fs/oci/source.h"
 #include "fs/registry/referrers.h"

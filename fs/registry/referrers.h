@@ -2,8 +2,8 @@
  * referrers - what refers to an image, as a registry says.
  * Source: OCI distribution spec v1.1, "Listing Referrers" and "Referrers Tag Schema".
  */
-#ifndef CK_REFERRERS_H
-#define CK_REFERRERS_H
+#ifndef CK_REGISTRY_REFERRERS_H
+#define CK_REGISTRY_REFERRERS_H
 
 #include <jansson.h>
 

@@ -11,8 +11,10 @@
 enum {
 	TOKEN_MAX = 32 << 10,
 	ANSWER_MAX = 128 << 10,
-	/* The specification's, where the answer does not say; less is not meant. */
+	/* The specification's, where the answer does not say. */
 	LIFETIME_S = 60,
+	/* So long a token is used at least, though by our clock it has expired: a clock that is
+	 * wrong must not cost a token for each request. A refused one is renewed anyway. */
 	LIFETIME_MIN_S = 30,
 	LIFETIME_MAX_S = 24 * 3600,
 	TRY_MS = 10000,
@@ -97,8 +99,9 @@ int ck_token_parse(struct ck_buf *out, uint64_t *lifetime_ms, const void *p, siz
 	int64_t at = issued ? read_time(issued) : -1;
 	uint64_t age = at >= 0 && now_s > at ? (uint64_t)(now_s - at) : 0;
 	left = left > LIFETIME_MAX_S ? LIFETIME_MAX_S : left;
+	uint64_t least = left < LIFETIME_MIN_S ? left : LIFETIME_MIN_S;
 	left = left > age ? left - age : 0;
-	*lifetime_ms = 1000 * (left > LIFETIME_MIN_S ? left : LIFETIME_MIN_S);
+	*lifetime_ms = 1000 * (left > least ? left : least);
 	return ck_buf_add(out, token, len, err);
 }
 

@@ -51,7 +51,9 @@ static void reads_every_key(void **state)
 	    "\"3G\",\"metrics\":\"unix:m.sock\","
 	    "\"addresses\":{\"hsm1.managedhsm.azure.net\":\"127.0.0.1:8443\","
 	    "\"login.microsoftonline.com\":\"[::1]:8444\"},\"require_encrypted\":true,\"unit_cache_"
-	    "mib\":96,\"request_timeout_ms\":1500}";
+	    "mib\":96,\"request_timeout_ms\":1500,\"require_digest\":true,\"registry\":{"
+	    "\"auth_file\":\"auth.json\",\"hosts_dir\":\"/hosts\",\"certs_dir\":\"certs\","
+	    "\"plain_http\":[\"a.example:5000\",\"[::1]\"],\"timeout_ms\":2500}}";
 
 	assert_works(load_text(t, text, &c, &err), &err);
 	assert_string_equal(c.hsm_hosts[0], "hsm1.managedhsm.azure.net");
@@ -78,6 +80,14 @@ static void reads_every_key(void **state)
 	assert_string_equal(c.addresses[0].address, "127.0.0.1:8443");
 	assert_string_equal(c.addresses[1].address, "[::1]:8444");
 	assert_true(c.require_encrypted);
+	assert_true(c.require_digest);
+	assert_string_equal(c.registry.auth_file, tmplayout_fmt("%s/auth.json", t->dir));
+	assert_string_equal(c.registry.hosts_dir, "/hosts");
+	assert_string_equal(c.registry.certs_dir, tmplayout_fmt("%s/certs", t->dir));
+	assert_string_equal(c.registry.plain_http[0], "a.example:5000");
+	assert_string_equal(c.registry.plain_http[1], "[::1]");
+	assert_null(c.registry.plain_http[2]);
+	assert_int_equal(c.registry.timeout_ms, 2500);
 	assert_int_equal(c.unit_cache_mib, 96);
 	assert_int_equal(c.request_timeout_ms, 1500);
 	ck_config_free(&c);
@@ -104,6 +114,12 @@ static void assert_empty(const struct ck_config *c)
 	assert_null(c->metrics);
 	assert_int_equal(c->n_addresses, 0);
 	assert_false(c->require_encrypted);
+	assert_false(c->require_digest);
+	assert_null(c->registry.auth_file);
+	assert_null(c->registry.hosts_dir);
+	assert_null(c->registry.certs_dir);
+	assert_null(c->registry.plain_http[0]);
+	assert_int_equal(c->registry.timeout_ms, 0);
 	assert_int_equal(c->unit_cache_mib, 0);
 	assert_int_equal(c->cache_size, 0);
 	assert_int_equal(c->request_timeout_ms, 60000);
@@ -208,6 +224,18 @@ static void refuses(void **state)
 		  "\"request_timeout_ms\" is not within 1 and" },
 		{ "more than a day to answer in", "{\"request_timeout_ms\":86400001}", -EINVAL,
 		  "is not within 1 and 86400000" },
+		{ "an unknown key of registry", "{\"registry\":{\"auth\":\"x\"}}", -EINVAL,
+		  "registry: unknown key \"auth\"" },
+		{ "a registry that is a URL", "{\"registry\":{\"plain_http\":[\"http://a\"]}}",
+		  -EINVAL, "\"registry\": \"plain_http\": \"http://a\" is not HOST[:PORT]" },
+		{ "a registry that is a number", "{\"registry\":{\"plain_http\":[1]}}", -EINVAL,
+		  "is not HOST[:PORT]" },
+		{ "a registry's time of nothing", "{\"registry\":{\"timeout_ms\":0}}", -EINVAL,
+		  "\"timeout_ms\" is not within" },
+		{ "an empty path of credentials", "{\"registry\":{\"auth_file\":\"\"}}", -EINVAL,
+		  "\"auth_file\": it is empty" },
+		{ "a word to demand digests", "{\"require_digest\":\"yes\"}", -EBADMSG,
+		  "neither true nor false" },
 	};
 
 	for (size_t i = 0; i < N_ROWS(rows); i++) {

@@ -1,5 +1,5 @@
 /* Ranges of a blob from a registry that does everything wrong that registries were seen to do. */
-#include "tests/unit/test_registry_stand.h"
+#include "tests/unit/lib/regstand.h"
 
 static struct stand st;
 

@@ -22,7 +22,8 @@ CK_MUST_CHECK int ck_beside_open(struct ck_beside *b, const char *ref, const str
 				 struct ck_err *err);
 void ck_beside_close(struct ck_beside *b);
 
-/* As a layer asks it, in one thread. Borrows B. An artifact that cannot be used costs a log line. */
+/* As a layer asks it, in one thread. Borrows B. An artifact that cannot be used costs a log line.
+ */
 struct ck_index_store ck_beside_store(struct ck_beside *b);
 
 #endif

@@ -228,7 +228,7 @@ const struct ck_command ck_cmd_cache = {
 		    "[--cache-size SIZE]\n"
 		    "       cloakfs cache verify [--config FILE] [--cache-dir DIR]",
 	.summary = "what the cache holds; make it smaller; check it",
-	.options = "cCSja",
+	.options = "cCSjA",
 	.required = "",
 	.min_args = 1,
 	.max_args = 1,

@@ -21,9 +21,10 @@ static int run(const struct ck_options *o, struct ck_err *err)
 
 const struct ck_command ck_cmd_decrypt = {
 	.name = "decrypt",
-	.synopsis = "[--config FILE] [--key KEY]... [--json] [--platform OS/ARCH] SRC DST",
+	.synopsis = "[--config FILE] [--authfile FILE] [--plain-http] [--key KEY]... [--json] "
+		    "[--platform OS/ARCH] SRC DST",
 	.summary = "write the image SRC decrypted to DST, for any tool to run",
-	.options = "ckjp",
+	.options = "ckjaHp",
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,

@@ -134,11 +134,12 @@ static int run(const struct ck_options *o, struct ck_err *err)
 const struct ck_command ck_cmd_encrypt = {
 	.name = "encrypt",
 	.synopsis =
-	    "[--config FILE] --key KEY... [--cipher gcm|ctr] [--compress zstd|keep]\n"
+	    "[--config FILE] [--authfile FILE] [--plain-http] --key KEY... [--cipher gcm|ctr] "
+	    "[--compress zstd|keep]\n"
 	    "                       [--level N] [--layers LIST] [--unwrap KEY]...\n"
 	    "                       [--prefetch FILE] [--json] [--platform OS/ARCH] SRC DST",
 	.summary = "write the image SRC encrypted to DST",
-	.options = "cruezqyFjp",
+	.options = "cruezqyFjaHp",
 	.required = "r",
 	.min_args = 2,
 	.max_args = 2,

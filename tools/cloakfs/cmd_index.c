@@ -111,10 +111,9 @@ static int open_layout(struct target *t, struct ck_err *err)
 static int open_repository(struct target *t, const struct ck_session *s, struct ck_err *err)
 {
 	static const struct ck_push_opts none;
-	const struct ck_registry_opts opts = ck_session_registry(s);
 	struct ck_registry *r = NULL;
 	uint8_t digest[CK_SHA256_LEN];
-	int rc = ck_registry_open(&r, t->ref->host, t->ref->repo, &opts, err);
+	int rc = ck_registry_open(&r, t->ref->host, t->ref->repo, &s->registry.opts, err);
 
 	if (rc == 0)
 		rc = ck_push_open(&t->store, r, &none, err);
@@ -217,11 +216,13 @@ static int run(const struct ck_options *o, struct ck_err *err)
 
 const struct ck_command ck_cmd_index = {
 	.name = "index",
-	.synopsis = "[--config FILE] [--key KEY]... [--prefetch FILE] [--out DIR | --push]\n"
-		    "                     [--platform OS/ARCH] IMAGE",
+	.synopsis =
+	    "[--config FILE] [--authfile FILE] [--plain-http] [--key KEY]... [--prefetch FILE] "
+	    "[--out DIR | --push]\n"
+	    "                     [--platform OS/ARCH] IMAGE",
 	.summary =
 	    "make sealed indexes of an encrypted image, so that mounts need not read it through",
-	.options = "ckFOPp",
+	.options = "ckFOPaHp",
 	.required = "",
 	.min_args = 1,
 	.max_args = 1,

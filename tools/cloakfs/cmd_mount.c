@@ -388,13 +388,14 @@ static int run(const struct ck_options *o, struct ck_err *err)
 const struct ck_command ck_cmd_mount = {
 	.name = "mount",
 	.synopsis =
-	    "[--config FILE] [--key KEY]... [--cache-dir DIR] [--cache-size SIZE] [--index DIR]\n"
+	    "[--config FILE] [--authfile FILE] [--plain-http] [--key KEY]... [--cache-dir DIR]\n"
+	    "                     [--cache-size SIZE] [--index DIR]\n"
 	    "                     [--view rootfs|layers] [--mode auto|erofs|fuse]\n"
 	    "                     [--writable DIR|tmpfs] [--uidmap RANGE]... [--gidmap RANGE]...\n"
 	    "                     [--prefetch none|trace|all] [--record FILE] [--metrics ADDR]\n"
 	    "                     [--log FILE] [--foreground] [--platform OS/ARCH] IMAGE DIR",
 	.summary = "mount the image at DIR",
-	.options = "ckCSIvmwUGBTgMfp",
+	.options = "ckCSIvmwUGBTgMfaHp",
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,

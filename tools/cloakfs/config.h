@@ -32,7 +32,12 @@ struct ck_config {
 	uint64_t unit_cache_mib; /* 0: not said */
 	uint64_t cache_size;	 /* bytes; 0: not said */
 	uint64_t request_timeout_ms;
-	bool require_encrypted;
+	bool require_encrypted, require_digest;
+	struct {
+		const char *auth_file, *hosts_dir, *certs_dir;
+		const char **plain_http; /* NULL-ended; owned array */
+		uint64_t timeout_ms;	 /* 0: not said */
+	} registry;
 	json_t *json; /* private: holds the strings */
 };
 

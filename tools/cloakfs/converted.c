@@ -88,7 +88,7 @@ int ck_convert_and_tell(const struct ck_session *s, const struct ck_image_conver
 
 	if (!layers)
 		return ck_nomem(err, "converting an image");
-	own.dst_opts.registry = ck_session_registry(s);
+	own.dst_opts.registry = s->registry.opts;
 	int rc = set_mount_from(&own, &from, src, err);
 	if (rc < 0)
 		return rc;

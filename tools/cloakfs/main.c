@@ -27,7 +27,8 @@ static void print_help(FILE *to)
 	      to);
 	for (size_t i = 0; i < N_COMMANDS; i++)
 		fprintf(to, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
-	fputs("\nIMAGE is oci:DIR[:REF] or dir:DIR; @sha256:... behind it pins its digest.\n"
+	fputs("\nIMAGE is docker://HOST/NAME[:TAG], oci:DIR[:REF] or dir:DIR; @sha256:... behind "
+	      "it\npins its digest.\n"
 	      "'cloakfs COMMAND --help' says more, cloakfs(8) all.\n",
 	      to);
 }

@@ -34,7 +34,9 @@ static const struct known {
 	{ 'C', "cache-dir", "DIR", "where what is fetched and found out is kept; none: nowhere" },
 	{ 'S', "cache-size", "SIZE",
 	  "how much, in bytes or with K, M, G, T; a tenth of the disk, 10G at most" },
-	{ 'a', "all", NULL, "everything that is not in use" },
+	{ 'A', "all", NULL, "everything that is not in use" },
+	{ 'a', "authfile", "FILE", "credentials of registries, instead of where they usually are" },
+	{ 'H', "plain-http", NULL, "speak plain HTTP with the image's registry" },
 	{ 'p', "platform", "OS/ARCH", "pick this platform, not the host's" },
 	{ 'v', "view", "VIEW", "rootfs (the default): the merged tree; layers: each of them" },
 	{ 'm', "mode", "MODE",
@@ -239,6 +241,9 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	case 'p':
 		o->platform = value;
 		return 0;
+	case 'a':
+		o->authfile = value;
+		return 0;
 	case 'C':
 		o->cache_dir = value;
 		return 0;
@@ -267,8 +272,9 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	o->long_form |= letter == 'l';
 	o->exec |= letter == 'x';
 	o->lazy |= letter == 'Z';
+	o->all |= letter == 'A';
+	o->plain_http |= letter == 'H';
 	o->push |= letter == 'P';
-	o->all |= letter == 'a';
 	o->help |= letter == 'h';
 	return 0;
 }

@@ -26,7 +26,7 @@ struct ck_options {
 	const char *config, *platform, *cache_dir, *key_info, *in, *out, *listen;
 	const char *keys[CK_OPTIONS_MAX_KEYS], *unwrap[CK_OPTIONS_MAX_KEYS];
 	size_t n_keys, n_unwrap;
-	const char *layers, *index, *writable, *log, *record, *prefetch, *metrics;
+	const char *layers, *index, *writable, *log, *record, *prefetch, *metrics, *authfile;
 	enum ck_layer_cipher cipher;
 	enum ck_compress compress;
 	int level;	     /* zstd's; 0 when not given */
@@ -36,7 +36,7 @@ struct ck_options {
 	enum ck_mode mode;
 	enum ck_prefetch_mode background;
 	struct ck_idmap idmap;
-	bool json, long_form, foreground, exec, lazy, push, all;
+	bool json, long_form, foreground, exec, lazy, all, plain_http, push;
 	bool help;
 	char **args; /* what is no option; n_args of them */
 	size_t n_args;

@@ -19,6 +19,8 @@ int ck_session_open(struct ck_session *s, const struct ck_options *o, struct ck_
 	struct ck_config *c = &s->config;
 	int rc = ck_config_load(c, o->config, err);
 
+	if (rc == 0)
+		rc = ck_registryopts_make(&s->registry, c, o, err);
 	if (rc < 0)
 		return rc;
 	const struct ck_attest_opts opts = {
@@ -39,7 +41,10 @@ int ck_session_open(struct ck_session *s, const struct ck_options *o, struct ck_
 int ck_session_image(struct ck_session *s, const char *const *keys, size_t n_keys,
 		     const struct ck_options *o, struct ck_err *err)
 {
-	int rc = ck_keyring_open(&s->keys, s->attest, err);
+	int rc = ck_registryopts_demand(&s->config, o->args[0], err);
+
+	if (rc == 0)
+		rc = ck_keyring_open(&s->keys, s->attest, err);
 
 	if (rc == 0 && n_keys == 0)
 		rc = ck_keyring_add(s->keys, "hsm", err);
@@ -47,7 +52,7 @@ int ck_session_image(struct ck_session *s, const char *const *keys, size_t n_key
 		rc = ck_keyring_add(s->keys, keys[i], err);
 	if (rc == 0 && ck_reference_remote(o->args[0]))
 		rc = ck_session_cache(s, o, err);
-	const struct ck_image_from from = { .cache = s->cache };
+	const struct ck_image_from from = { &s->registry.opts, s->cache };
 	return rc < 0 ? rc : ck_image_open(&s->image, o->args[0], o->platform, &from, err);
 }
 
@@ -153,12 +158,6 @@ struct ck_provider ck_session_provider(const struct ck_session *s)
 	};
 }
 
-struct ck_registry_opts ck_session_registry(const struct ck_session *s)
-{
-	(void)s;
-	return (struct ck_registry_opts){ 0 };
-}
-
 void ck_session_close(struct ck_session *s)
 {
 	ck_artifact_close(s->artifact);
@@ -167,5 +166,6 @@ void ck_session_close(struct ck_session *s)
 	ck_blobcache_close(s->cache);
 	ck_keyring_close(s->keys);
 	ck_attest_close(s->attest);
+	ck_registryopts_free(&s->registry);
 	ck_config_free(&s->config);
 }

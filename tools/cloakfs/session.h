@@ -12,14 +12,16 @@
 #include "tools/cloakfs/beside.h"
 #include "tools/cloakfs/config.h"
 #include "tools/cloakfs/options.h"
+#include "tools/cloakfs/registryopts.h"
 
 struct ck_session {
 	struct ck_config config;
+	struct ck_registryopts registry;
 	struct ck_attest *attest;
-	struct ck_keyring *keys;    /* NULL until ck_session_image */
-	struct ck_image *image;	    /* likewise */
-	struct ck_blobcache *cache; /* NULL until ck_session_cache */
-	bool cache_kept;	    /* it is on a disk, and there for the next time */
+	struct ck_keyring *keys;	    /* NULL until ck_session_image */
+	struct ck_image *image;		    /* likewise */
+	struct ck_blobcache *cache;	    /* NULL until ck_session_cache */
+	bool cache_kept;		    /* it is on a disk, and there for the next time */
 	struct ck_beside beside;	    /* the image's own index artifact */
 	struct ck_artifact *artifact;	    /* that of --index DIR */
 	struct ck_index_store stores[3];    /* chained; of the above */
@@ -33,7 +35,8 @@ struct ck_session {
 CK_MUST_CHECK int ck_session_open(struct ck_session *s, const struct ck_options *o,
 				  struct ck_err *err);
 
-/* Adds KEYS (none: "hsm"), and the image that the command's first argument names. */
+/* Adds KEYS (none: "hsm"), and the image that the command's first argument names, which must have
+ * a digest where the configuration demands it. */
 CK_MUST_CHECK int ck_session_image(struct ck_session *s, const char *const *keys, size_t n_keys,
 				   const struct ck_options *o, struct ck_err *err);
 
@@ -61,9 +64,6 @@ CK_MUST_CHECK int ck_session_stack(struct ck_stack **out, const struct ck_sessio
 
 /* The key provider as the configuration describes it; borrows from S. */
 struct ck_provider ck_session_provider(const struct ck_session *s);
-
-/* How registries are reached; borrows from S. */
-struct ck_registry_opts ck_session_registry(const struct ck_session *s);
 
 void ck_session_close(struct ck_session *s);
 

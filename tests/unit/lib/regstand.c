@@ -1,40 +1,9 @@
-/* What the tests of the registry client share: a registry of one blob that does wrong as told. */
-#ifndef TEST_REGISTRY_STAND_H
-#define TEST_REGISTRY_STAND_H
+#include "tests/unit/lib/regstand.h"
 
-#include "tests/unit/lib/unit.h"
-
-#include <errno.h>
-#include <poll.h>
-#include <pthread.h>
-#include <sys/stat.h>
-
-#include "base/file.h"
-#include "base/text.h"
-#include "fs/registry/registry.h"
-#include "tests/unit/lib/stubhttpd.h"
-
-enum { BLOB_LEN = 100000, SCRIPT_MAX = 64 };
-
-/* A server and what it does. Its answers run one at a time, so tests change it between calls. */
-struct stand {
-	struct stub *s;
-	const char *script[SCRIPT_MAX]; /* what becomes of the next requests for the blob */
-	size_t n_script;
-	char said[4096];       /* the last request's lines */
-	char auth[1024];       /* its Authorization, "" where it had none */
-	bool no_manifest;      /* it knows no manifests */
-	const char *needs;     /* the Authorization that it wants; NULL: none */
-	const char *challenge; /* the headers of its 401 */
-	const char *token;     /* the body of its token service */
-	char token_auth[1024]; /* what that was sent */
-	unsigned n_refused;
-};
-
-static uint8_t blob[BLOB_LEN], blob_digest[CK_SHA256_LEN];
-static char blob_str[CK_DIGEST_STR], tmp_dir[] = "/tmp/test_registry.XXXXXX";
-static const char manifest[] = "{\"schemaVersion\":2,\"config\":{}}";
-static char manifest_str[CK_DIGEST_STR];
+uint8_t blob[BLOB_LEN], blob_digest[CK_SHA256_LEN];
+char blob_str[CK_DIGEST_STR], tmp_dir[] = "/tmp/test_registry.XXXXXX";
+const char manifest[] = "{\"schemaVersion\":2,\"config\":{}}";
+char manifest_str[CK_DIGEST_STR];
 
 static bool is(const char *act, const char *what)
 {
@@ -203,7 +172,7 @@ static void answer(void *ctx, const struct stub_req *q, struct stub_conn *c)
 	}
 }
 
-static void stand_open(struct stand *st)
+void stand_open(struct stand *st)
 {
 	struct stub_opts o = { .answer = answer, .ctx = st };
 
@@ -211,13 +180,12 @@ static void stand_open(struct stand *st)
 	st->s = stub_open(&o);
 }
 
-static void stand_close(struct stand *st)
+void stand_close(struct stand *st)
 {
 	stub_close(st->s);
 }
 
-/* Sets what becomes of the next requests for the blob: N times ACT. */
-static void script_all(struct stand *st, const char *act, size_t n)
+void script_all(struct stand *st, const char *act, size_t n)
 {
 	stub_pause(st->s);
 	for (st->n_script = 0; st->n_script < n; st->n_script++)
@@ -225,7 +193,7 @@ static void script_all(struct stand *st, const char *act, size_t n)
 	stub_resume(st->s);
 }
 
-static void script(struct stand *st, const char *const *acts, size_t n)
+void script(struct stand *st, const char *const *acts, size_t n)
 {
 	stub_pause(st->s);
 	memcpy(st->script, acts, n * sizeof *acts);
@@ -233,14 +201,7 @@ static void script(struct stand *st, const char *const *acts, size_t n)
 	stub_resume(st->s);
 }
 
-#define SCRIPT(st, ...)                                                                            \
-	do {                                                                                       \
-		const char *const acts_[] = { __VA_ARGS__ };                                       \
-		script(st, acts_, N_OF(acts_));                                                    \
-	} while (0)
-
-/* The last request that ST got; valid until the next call. */
-static const char *said(struct stand *st)
+const char *said(struct stand *st)
 {
 	static char text[sizeof st->said];
 
@@ -250,8 +211,7 @@ static const char *said(struct stand *st)
 	return text;
 }
 
-/* A file under the test's directory; its path lives until the next few calls. */
-static const char *tmp_path(const char *name)
+const char *tmp_path(const char *name)
 {
 	static char text[8][256];
 	static unsigned n;
@@ -261,13 +221,12 @@ static const char *tmp_path(const char *name)
 	return out;
 }
 
-static void tmp_file(const char *name, const char *text)
+void tmp_file(const char *name, const char *text)
 {
 	assert_int_equal(ck_file_write(tmp_path(name), text, strlen(text), 0600, NULL), 0);
 }
 
-/* A client of ST that nothing of this machine's configuration reaches. */
-static struct ck_registry *client_of(struct stand *st, struct ck_registry_opts o)
+struct ck_registry *client_of(struct stand *st, struct ck_registry_opts o)
 {
 	struct ck_registry *r = NULL;
 	struct ck_err err = { 0 };
@@ -278,16 +237,7 @@ static struct ck_registry *client_of(struct stand *st, struct ck_registry_opts o
 	return r;
 }
 
-/* What a fetch gave. */
-struct taken {
-	uint8_t bytes[BLOB_LEN];
-	bool has[BLOB_LEN];
-	uint64_t n, last_off;
-	int fail;
-	atomic_bool cancel, cancel_at_data;
-};
-
-static int take(void *ctx, uint64_t off, const void *p, size_t nbytes, struct ck_err *err)
+int take(void *ctx, uint64_t off, const void *p, size_t nbytes, struct ck_err *err)
 {
 	struct taken *t = ctx;
 
@@ -303,7 +253,7 @@ static int take(void *ctx, uint64_t off, const void *p, size_t nbytes, struct ck
 	return 0;
 }
 
-static struct ck_registry_want want_of(uint64_t off, uint64_t len)
+struct ck_registry_want want_of(uint64_t off, uint64_t len)
 {
 	struct ck_registry_want w = { .size = BLOB_LEN, .off = off, .len = len };
 
@@ -311,14 +261,14 @@ static struct ck_registry_want want_of(uint64_t off, uint64_t len)
 	return w;
 }
 
-static void assert_has(const struct taken *t, uint64_t off, uint64_t len)
+void assert_has(const struct taken *t, uint64_t off, uint64_t len)
 {
 	for (uint64_t i = off; i < off + len; i++)
 		if (!t->has[i] || t->bytes[i] != blob[i])
 			fail_msg("byte %zu is %s", (size_t)i, t->has[i] ? "wrong" : "missing");
 }
 
-static int stand_group_setup(void **state)
+int stand_group_setup(void **state)
 {
 	uint8_t digest[CK_SHA256_LEN];
 
@@ -338,7 +288,7 @@ static int stand_group_setup(void **state)
 	return 0;
 }
 
-static int stand_group_teardown(void **state)
+int stand_group_teardown(void **state)
 {
 	char cmd[128];
 
@@ -346,5 +296,3 @@ static int stand_group_teardown(void **state)
 	snprintf(cmd, sizeof cmd, "rm -rf %s", tmp_dir);
 	return system(cmd);
 }
-
-#endif
