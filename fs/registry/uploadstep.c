@@ -49,6 +49,9 @@ static int move_on(struct ck_uploadplace *p, const struct ck_http_res *res, stru
 	char *copy = NULL;
 	/* A last part alone, of where uploads are opened. */
 	bool part = *to != '/' && !strstr(to, "://");
+	if (*to != '/' && !part && strncmp(to, "http", 4) != 0)
+		return ck_fail(err, -EPROTO, "the registry's Location is no place of HTTP: %.80s",
+			       to);
 	if (asprintf(&copy, "%s%s", part ? "blobs/uploads/" : "", to) < 0)
 		return ck_nomem(err, "uploading a blob");
 	free(p->location);
