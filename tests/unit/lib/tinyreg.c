@@ -246,6 +246,18 @@ static void on_upload(struct tinyreg *t, const struct stub_req *req, struct stub
 	}
 }
 
+/* Who has it all may go on, and put something else there, before the server knows that it is
+ * sent. */
+static void give_copy(const struct thing *x, struct stub_conn *c)
+{
+	uint8_t *p = malloc(x->nbytes + 1);
+
+	MUST(p);
+	memcpy(p, x->p, x->nbytes);
+	stub_reply(c, "200 OK", "", p, x->nbytes);
+	free(p);
+}
+
 /* GET and HEAD of what is there. */
 static void give(struct tinyreg *t, const struct stub_req *req, const char *name,
 		 struct stub_conn *c)
@@ -257,7 +269,7 @@ static void give(struct tinyreg *t, const struct stub_req *req, const char *name
 	else if (strcmp(req->method, "HEAD") == 0)
 		stub_sendf(c, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", x->nbytes);
 	else
-		stub_reply(c, "200 OK", "", x->p, x->nbytes);
+		give_copy(x, c);
 }
 
 static void on_manifest(struct tinyreg *t, const struct stub_req *req, const char *name,
