@@ -73,7 +73,7 @@ struct ck_http_req {
 	unsigned stall_ms;    /* a try in which no byte comes for so long is over; 0: never */
 	const struct ck_http_sink *sink; /* NULL, or takes the bodies of 200 and 206 answers */
 	const atomic_bool *cancel;	 /* NULL, or ends the request soon after it is true */
-	bool once; /* on a new connection: it is never sent again unseen, as it else may be where
+	bool once; /* a body of which a part was sent is not sent again unseen, as it else is where
 		      an old connection turns out to be dead */
 };
 

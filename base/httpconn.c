@@ -30,6 +30,7 @@ struct answer {
 	uint64_t n_body;
 	bool in_body, to_sink;
 	bool unlimited; /* the sink lifted the time limit */
+	size_t n_given; /* of the request's body */
 };
 
 struct ck_httpconn *ck_httpconn_new(void)
@@ -221,11 +222,27 @@ static bool is_one_of(const char *s, const char *a, const char *b, const char *c
 	return strcmp(s, a) == 0 || strcmp(s, b) == 0 || strcmp(s, c) == 0;
 }
 
-static void set_message(CURL *c, const struct ck_http_req *req)
+/* The body piece by piece: nobody says how to go back in it, and so curl does not. */
+static size_t give_body(char *p, size_t size, size_t n, void *arg)
+{
+	struct answer *a = arg;
+	size_t left = a->req->body_len - a->n_given, nbytes = size * n < left ? size * n : left;
+
+	memcpy(p, (const char *)a->req->body + a->n_given, nbytes);
+	a->n_given += nbytes;
+	return nbytes;
+}
+
+static void set_message(CURL *c, const struct ck_http_req *req, struct answer *a)
 {
 	const char *method = req->method;
 
-	if (req->body) {
+	if (req->once && req->body_len) {
+		curl_easy_setopt(c, CURLOPT_POST, 1L);
+		curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)req->body_len);
+		curl_easy_setopt(c, CURLOPT_READFUNCTION, give_body);
+		curl_easy_setopt(c, CURLOPT_READDATA, a);
+	} else if (req->body) {
 		curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)req->body_len);
 		curl_easy_setopt(c, CURLOPT_POSTFIELDS, req->body);
 	} else if (method && is_one_of(method, "POST", "PUT", "PATCH")) {
@@ -261,12 +278,10 @@ static void set_up(CURL *c, const struct ck_httpconn_config *config, const struc
 	curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	if (req->sink)
 		curl_easy_setopt(c, CURLOPT_BUFFERSIZE, (long)BUFFER_LEN);
-	if (req->once)
-		curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, 1L);
 	if (req->no_proxy)
 		curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
 	set_tls(c, config);
-	set_message(c, req);
+	set_message(c, req, a);
 }
 
 struct progress {

@@ -7,7 +7,7 @@
 #include "fs/oci/artifactdoc.h"
 #include "fs/oci/entries.h"
 #include "fs/oci/layout.h"
-#include "fs/oci/referrers.h"
+#include "fs/oci/reflist.h"
 #include "fs/oci/source.h"
 #include "fs/registry/referrers.h"
 #include "tar/sealed.h"
@@ -45,7 +45,7 @@ static int find_artifact(struct ck_artifact *a, const uint8_t subject[CK_SHA256_
 		rc = ck_manifest_list_parse(&index, text.data, text.len, NULL, err);
 	if (rc < 0)
 		return ck_wrap(err, "index.json");
-	rc = ck_referrers_read(&referrers, &a->source.layout, index, name, err);
+	rc = ck_reflist_read(&referrers, &a->source.layout, index, name, err);
 	return rc < 0 ? rc : read_artifact(a, referrers, subject, err);
 }
 

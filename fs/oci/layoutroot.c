@@ -4,7 +4,7 @@
 #include "base/json.h"
 #include "fs/oci/entries.h"
 #include "fs/oci/layoutstore_steps.h"
-#include "fs/oci/referrers.h"
+#include "fs/oci/reflist.h"
 
 /* Puts the list of referrers with the artifact M in it, and sets it in INDEX. */
 static int set_artifact(struct ck_layoutstore *s, json_t *index, const struct ck_new_manifest *m,
@@ -15,9 +15,9 @@ static int set_artifact(struct ck_layoutstore *s, json_t *index, const struct ck
 	char name[CK_REFERRERS_NAME];
 
 	ck_referrers_name(name, m->subject->digest);
-	int rc = ck_referrers_read(&referrers, &s->dir.layout, index, name, err);
+	int rc = ck_reflist_read(&referrers, &s->dir.layout, index, name, err);
 	if (rc == 0 || rc == -ENOENT)
-		rc = ck_referrers_make(&text, referrers, &m->d, err);
+		rc = ck_reflist_make(&text, referrers, &m->d, err);
 	if (rc < 0)
 		return rc;
 	struct ck_descriptor d = { .media_type = CK_MEDIA_INDEX, .size = text.len };

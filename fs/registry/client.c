@@ -189,7 +189,8 @@ static int take_turn(struct ck_registry *r, struct ck_endpoint *e, const struct 
 		.body_len = q->body_len,
 		.need = { q->push, q->mount_from, t->end_ms, NULL },
 		.max_body = q->max_body ? q->max_body : CK_REGISTRY_MAX_DOC,
-		.stall_ms = ck_registry_stall_ms(r->timeout_ms),
+		.stall_ms = q->stall_ms ? q->stall_ms : ck_registry_stall_ms(r->timeout_ms),
+		.once = q->tries == 1,
 	};
 	int rc = ck_request_send(e, &req, res, err);
 
@@ -219,7 +220,8 @@ static int take_turn(struct ck_registry *r, struct ck_endpoint *e, const struct 
 int ck_registry_do(struct ck_registry *r, const struct ck_registry_req *req,
 		   struct ck_http_res *res, struct ck_err *err)
 {
-	struct ck_turns t = { .end_ms = ck_now_ms() + r->timeout_ms,
+	uint64_t timeout = req->timeout_ms > r->timeout_ms ? req->timeout_ms : r->timeout_ms;
+	struct ck_turns t = { .end_ms = ck_now_ms() + timeout,
 			      .tries_left = req->tries ? req->tries : TRIES };
 	struct ck_endpoint *e;
 	struct ck_err last = { 0 };

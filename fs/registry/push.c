@@ -10,7 +10,8 @@
 #include "fs/registry/upload.h"
 #include "fs/registry/uploadstep.h"
 
-enum { MANIFEST_TRIES = 4 };
+/* A registry looks for all that a manifest names before it answers. */
+enum { MANIFEST_MS = 120000 };
 
 struct store {
 	struct ck_blobstore base;
@@ -156,14 +157,11 @@ int ck_push_manifest(struct ck_registry *r, const char *reference, const char *t
 					     .n_headers = 1,
 					     .body = p,
 					     .body_len = nbytes,
-					     .push = true };
-	/* It may be put twice: the same bytes at the same place. */
-	for (int i = 0; i < MANIFEST_TRIES; i++) {
-		ck_http_res_free(res);
-		rc = ck_registry_do(r, &req, res, err);
-		if (rc != -EPROTO && rc != -ETIMEDOUT)
-			break;
-	}
+					     .push = true,
+					     .timeout_ms = MANIFEST_MS,
+					     .stall_ms = MANIFEST_MS / 2 };
+	/* It may be sent twice: the same bytes to the same place. */
+	rc = ck_registry_do(r, &req, res, err);
 	if (rc == 0 && res->status != 200 && res->status != 201 && res->status != 204)
 		rc = ck_registry_refused(res, err);
 	ck_sha256(digest, p, nbytes);

@@ -5,10 +5,9 @@
 #include "fs/oci/blobstore.h"
 #include "fs/registry/registry.h"
 
-/* Puts a manifest or an index of TYPE, P[0..NBYTES), as REFERENCE, a tag or a digest; sends it
- * again where nobody knows what came of it. *RES is the caller's to free either way.
- * Errors: -EBADMSG (it has another digest there), those of ck_registry_do and
- * ck_registry_refused. */
+/* Puts a manifest or an index of TYPE, P[0..NBYTES), as REFERENCE, a tag or a digest. *RES is the
+ * caller's to free either way. Errors: -EBADMSG (it has another digest there), those of
+ * ck_registry_do and ck_registry_refused. */
 CK_MUST_CHECK int ck_push_manifest(struct ck_registry *r, const char *reference, const char *type,
 				   const void *p, size_t nbytes, struct ck_http_res *res,
 				   struct ck_err *err);

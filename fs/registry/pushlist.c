@@ -8,7 +8,7 @@
 #include "fs/oci/artifactdoc.h"
 #include "fs/oci/entries.h"
 #include "fs/oci/layout.h"
-#include "fs/oci/referrers.h"
+#include "fs/oci/reflist.h"
 #include "fs/registry/push_steps.h"
 
 enum { TRIES = 8 };
@@ -92,7 +92,7 @@ static int set_entry(struct ck_registry *r, const char *name, const struct ck_de
 		return rc;
 	if (ours->listed || ours->newer)
 		return 1;
-	rc = ck_referrers_make(&text, list, d, err);
+	rc = ck_reflist_make(&text, list, d, err);
 	if (rc == 0)
 		rc = ck_push_manifest(r, name, CK_MEDIA_INDEX, text.data, text.len, &res, err);
 	return rc;

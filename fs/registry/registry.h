@@ -116,6 +116,8 @@ struct ck_registry_req {
 	const char *mount_from; /* NULL, or a repository to read from, too */
 	size_t max_body;	/* of the answer; 0: 4 MiB */
 	unsigned tries;		/* 0: 5; 1 where it must not be sent twice */
+	unsigned timeout_ms; /* with all its tries, where that is more than the options say ... */
+	unsigned stall_ms;   /* ... and without a byte; 0: a part of the options' */
 };
 
 /* Returns 0 when an answer came, whatever its status, but for 401, 429 and those from 500 on, which

@@ -43,6 +43,7 @@ static int send_to(struct ck_endpoint *e, const struct ck_request *req, const ch
 		.stall_ms = req->stall_ms,
 		.sink = req->sink,
 		.cancel = req->need.cancel,
+		.once = req->once,
 	};
 	return ck_http_do(e->http, &q, res, err);
 }
@@ -71,15 +72,18 @@ static int first_url(const struct ck_endpoint *e, const struct ck_request *req, 
 	return rc;
 }
 
-/* Whether URL is the endpoint's own. */
+/* Whether URL is the endpoint's own. Elsewhere it is not less safe than there. */
 static int is_own(const struct ck_endpoint *e, const char *url, bool *own, struct ck_err *err)
 {
 	CK_AUTO(ck_url_free) struct ck_url u = { 0 };
+	const char *origin = ck_endpoint_origin(e);
 	int rc = ck_url_read(&u, NULL, url, err);
 
 	if (rc < 0)
 		return rc == -ENOMEM ? rc : -EPROTO;
-	*own = strcmp(u.origin, ck_endpoint_origin(e)) == 0;
+	*own = strcmp(u.origin, origin) == 0;
+	if (!u.tls && strncmp(origin, "https:", 6) == 0)
+		return ck_fail(err, -EPROTO, "%s sends us to %s, without TLS", origin, u.origin);
 	return 0;
 }
 

@@ -18,6 +18,7 @@ struct ck_request {
 	size_t body_len;
 	struct ck_auth_need need;
 	const uint8_t *blob; /* NULL, or the digest of the blob asked for: its redirect is kept */
+	bool once;	     /* see ck_http_req */
 	bool afresh;	     /* not from where it was last */
 	size_t max_body;
 	unsigned stall_ms;

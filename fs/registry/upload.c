@@ -7,7 +7,13 @@
 
 #include "fs/registry/uploadstep.h"
 
-enum { CHUNK = 8 << 20, LEAST_PART = 128, ONE_PIECE_MAX = 64 << 20, MAX_STUCK = 5 };
+enum {
+	CHUNK = 8 << 20,
+	LEAST_PART = 128,
+	ONE_PIECE_MAX = 64 << 20,
+	MAX_STUCK = 5,
+	MAX_WAIT_MS = 60000
+};
 
 struct ck_upload {
 	struct ck_uploadplace at;
@@ -62,8 +68,10 @@ static int pause_stuck(struct ck_upload *u, struct ck_err *err)
 {
 	if (++u->stuck > MAX_STUCK)
 		return ck_wrap(err, "given up after %u tries", u->stuck);
-	unsigned ms = 50U << u->stuck; /* 100 ms at first, 1.6 s at last */
-	const struct timespec t = { ms / 1000, (long)(ms % 1000) * 1000000 };
+	uint64_t ms = 50U << u->stuck; /* 100 ms at first, 1.6 s at last */
+	if (ms < u->at.wait_ms)
+		ms = u->at.wait_ms < MAX_WAIT_MS ? u->at.wait_ms : MAX_WAIT_MS;
+	const struct timespec t = { (time_t)(ms / 1000), (long)(ms % 1000) * 1000000 };
 	(void)nanosleep(&t, NULL);
 	return 0;
 }

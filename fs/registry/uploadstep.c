@@ -2,15 +2,20 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <string.h>
 
 #define OCTETS "Content-Type: application/octet-stream"
 
-enum { MAX_LOCATION = 8192 };
+/* A piece has time at 64 KiB a second, and is answered soon; at the end a registry may have much
+ * to hash and to move. */
+enum { MAX_LOCATION = 8192, ANSWER_MS = 30000, BYTES_A_MS = 64, END_MS = 300000 };
 
 /* A step, or an error that stays one. */
-static int judge(int rc, const struct ck_http_res *res, struct ck_err *err)
+static int judge(struct ck_uploadplace *p, int rc, const struct ck_http_res *res,
+		 struct ck_err *err)
 {
+	p->wait_ms = rc < 0 ? 0 : ck_http_res_retry_ms(res);
 	if (rc < 0)
 		return rc == -EACCES || rc == -ENOMEM || rc == -ECANCELED ? rc : CK_STEP_UNCLEAR;
 	rc = ck_registry_refused(res, err);
@@ -41,8 +46,13 @@ static int move_on(struct ck_uploadplace *p, const struct ck_http_res *res, stru
 		return 0;
 	if (!*to || strlen(to) > MAX_LOCATION)
 		return ck_fail(err, -EPROTO, "the registry's Location is empty or too long");
-	char *copy = strdup(to);
-	if (!copy)
+	char *copy = NULL;
+	/* A last part alone, of where uploads are opened. */
+	bool part = *to != '/' && !strstr(to, "://");
+	if (*to != '/' && !part && strncmp(to, "http", 4) != 0)
+		return ck_fail(err, -EPROTO, "the registry's Location is no place of HTTP: %.80s",
+			       to);
+	if (asprintf(&copy, "%s%s", part ? "blobs/uploads/" : "", to) < 0)
 		return ck_nomem(err, "uploading a blob");
 	free(p->location);
 	p->location = copy;
@@ -129,6 +139,13 @@ bool ck_uploadstep_range(const char *text, uint64_t *end)
 	return true;
 }
 
+static unsigned time_for(size_t nbytes, unsigned answer_ms)
+{
+	size_t ms = nbytes / BYTES_A_MS + answer_ms;
+
+	return ms < INT_MAX ? (unsigned)ms : INT_MAX;
+}
+
 int ck_uploadstep_patch(struct ck_uploadplace *p, const void *bytes, size_t nbytes, uint64_t off,
 			uint64_t *end, struct ck_err *err)
 {
@@ -142,12 +159,14 @@ int ck_uploadstep_patch(struct ck_uploadplace *p, const void *bytes, size_t nbyt
 					     .body = bytes,
 					     .body_len = nbytes,
 					     .push = true,
-					     .tries = 1 };
+					     .tries = 1,
+					     .timeout_ms = time_for(nbytes, ANSWER_MS),
+					     .stall_ms = ANSWER_MS };
 
 	snprintf(range, sizeof range, "Content-Range: %" PRIu64 "-%" PRIu64, off, off + nbytes - 1);
 	int rc = ck_registry_do(p->r, &req, &res, err);
 	if (rc < 0 || res.status < 200 || res.status > 204)
-		return judge(rc, &res, err);
+		return judge(p, rc, &res, err);
 	rc = move_on(p, &res, err);
 	if (rc < 0)
 		return rc;
@@ -174,7 +193,7 @@ int ck_uploadstep_status(struct ck_uploadplace *p, uint64_t off, uint64_t *end, 
 	if (rc < 0)
 		return rc;
 	if (res.status < 200 || res.status > 204)
-		return judge(rc, &res, err);
+		return judge(p, rc, &res, err);
 	const char *taken = ck_http_res_header(&res, "range");
 	if (!taken || !ck_uploadstep_range(taken, end)) {
 		(void)ck_fail(err, -EPROTO, "the registry does not say what it has of an upload");
@@ -216,10 +235,12 @@ int ck_uploadstep_put(struct ck_uploadplace *p, const uint8_t digest[CK_SHA256_L
 					     .body = nbytes ? bytes : "",
 					     .body_len = nbytes,
 					     .push = true,
-					     .tries = 1 };
+					     .tries = 1,
+					     .timeout_ms = time_for(nbytes, END_MS),
+					     .stall_ms = END_MS };
 	rc = ck_registry_do(p->r, &req, &res, err);
 	if (rc < 0 || res.status < 200 || res.status > 204 || res.status == 202)
-		return judge(rc, &res, err);
+		return judge(p, rc, &res, err);
 	free(ck_take(p->location));
 	return ck_uploadstep_same(&res, digest, err);
 }

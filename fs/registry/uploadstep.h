@@ -22,6 +22,7 @@ enum ck_uploadstep {
 struct ck_uploadplace {
 	struct ck_registry *r; /* borrowed */
 	char *location;	       /* of the last answer; owned; NULL: no upload is open */
+	uint64_t wait_ms;      /* for which the last answer asked; 0: for nothing */
 	uint64_t min_chunk;    /* bytes that all pieces but the last must have, 0: any */
 };
 

@@ -6,6 +6,8 @@
 # shellcheck source=tests/e2e/lib/registry.sh
 . "$LIB/registry.sh"
 
+export HOME=$WORK # nobody's credentials
+unset XDG_RUNTIME_DIR REGISTRY_AUTH_FILE DOCKER_CONFIG
 azure_start
 ocicrypt_cmd "$CLOAKFS" keyprovider --exec
 KEY=provider:attestation-agent:aasp:$KID
@@ -89,6 +91,76 @@ n=$(dr_count '^(PATCH|PUT) /v2/app/open/blobs/uploads')
 ok "decrypt once more, by another tag" "$CLOAKFS" decrypt "oci:$WORK/dr-sealed:latest" "docker://$DR/app/open:v2"
 is "$n" "$(dr_count '^(PATCH|PUT) /v2/app/open/blobs/uploads')" "sends no blob again"
 same <(manifest_of dr app/open v1) <(manifest_of dr app/open v2) "and the manifest is the same"
+
+# ---- from one repository to another ----
+ok "the plain image goes into a registry" skopeo_copy --preserve-digests --dest-tls-verify=false \
+	"oci:$WORK/plain:latest" "docker://$DR/app/plain:v1"
+ok "encrypt one layer of it, into another repository" "$CLOAKFS" encrypt --layers 1 --cipher ctr --key "$KEY" \
+	"docker://$DR/app/plain:v1" "docker://$DR/app/part:v1"
+is 2 "$(dr_count '^POST /v2/app/part/blobs/uploads/\?mount=.*&from=app/plain 201')" "mounts the layers that pass"
+is 2 "$(dr_count '^PUT /v2/app/part/blobs/uploads')" "and sends the encrypted one and the config"
+is 0 "$(dr_count '^GET /v2/app/plain/blobs/'"$(jq -r '.layers[0].digest' "$(layout_manifest "$WORK/plain")")")" "a mounted layer is not read"
+ok "skopeo pulls and decrypts it" pull "docker://$DR/app/part:v1" "$WORK/part" --decryption-key "provider:attestation-agent:aasp"
+is "$(layers_of "$WORK/plain")" "$(layers_of "$WORK/part")" "and the layers are the plain ones"
+"$CLOAKFS" encrypt --layers 1 --cipher ctr --key "$KEY" "docker://$DR/app/plain:v1" "docker://$DR/app/plain:v2" >"$LOG" 2>&1
+matches 'note: .*/app/plain holds the image.s layers as they were' "$(cat "$LOG")" "the same repository has the plain layers, too, which is said"
+ok "decrypt from one registry into another" "$CLOAKFS" decrypt "docker://$DR/app/part:v1" "docker://$FR/app/back:v1"
+ok "skopeo pulls it" pull "docker://$FR/app/back:v1" "$WORK/back"
+is "$(layers_of "$WORK/plain")" "$(layers_of "$WORK/back")" "it is the plain image"
+
+# ---- indexes that travel with an image ----
+index_both() { # NAME REFERRERS: whether the registry lists what refers to an image
+	local name=$1 at subject tag artifact n
+	at=$(fr_at "$name")
+	subject=sha256:$(manifest_of "$name" app/ctr latest | sha256sum | cut -d' ' -f1)
+	tag=sha256-${subject#sha256:}
+	fails_with 'registry: --push puts .* --out DIR' "$name: index wants to be told where" "$CLOAKFS" index "docker://$at/app/ctr"
+	ok "$name: index --push" "$CLOAKFS" index --push "docker://$at/app/ctr"
+	artifact=$(sed -n 's/^artifact *\(sha256:[0-9a-f]*\) in .*/\1/p' "$LOG")
+	matches "artifact +sha256:[0-9a-f]{64} in $at/app/ctr" "$(cat "$LOG")" "$name: says what it made"
+	is "$subject application/vnd.cloakfs.index.v1 3" "$(manifest_of "$name" app/ctr "$artifact" |
+		jq -r '"\(.subject.digest) \(.artifactType) \(.layers | length)"')" "$name: the artifact refers to the image"
+	if [ "$2" = api ]; then
+		ok "$name: and the tag that would list it is not there" eval "! manifest_of $name app/ctr $tag"
+		is "$artifact" "$(curl -sf "http://$at/v2/app/ctr/referrers/$subject" | jq -r '.manifests[].digest')" \
+			"$name: the registry lists it"
+	else
+		is "$artifact" "$(manifest_of "$name" app/ctr "$tag" | jq -r '.manifests[].digest')" "$name: the tag lists it"
+	fi
+	ok "$name: once more" "$CLOAKFS" index --push "docker://$at/app/ctr"
+	[ "$2" = api ] || is 1 "$(manifest_of "$name" app/ctr "$tag" | jq '.manifests | length')" "$name: is listed once"
+	ok "$name: ls" "$CLOAKFS" ls --cache-dir none "docker://$at/app/ctr" /app
+	matches 'weights.bin' "$(cat "$LOG")" "$name: has the files"
+}
+index_both dr tag
+index_both fr api
+ok "--out DIR, of an image in a registry" "$CLOAKFS" index --out "$WORK/indexes" "docker://$FR/app/ctr"
+fails_with 'one or the other' "--out and --push" "$CLOAKFS" index --out "$WORK/indexes" --push "docker://$FR/app/ctr"
+"$CLOAKFS" encrypt --cipher ctr --key "$KEY" "oci:$WORK/plain:latest" "oci:$WORK/ctr:latest" >"$LOG" 2>&1
+fails_with 'is for an image in a registry' "--push of a layout's image" "$CLOAKFS" index --push "oci:$WORK/ctr:latest"
+
+# Lazy: mounted by the pushed index, an image of skopeo's form is not read through.
+ok "an image of the large layer, as skopeo encrypts" "$CLOAKFS" encrypt --cipher ctr --key "$KEY" \
+	"oci:$WORK/large:latest" "docker://$FR/app/lazy:v1"
+ok "index --push" "$CLOAKFS" index --push "docker://$FR/app/lazy:v1"
+fr_mark fr
+ok "a mount" mount_image "docker://$FR/app/lazy:v1" "$WORK/mnt" --cache-dir none --prefetch none
+n=$(fr_bytes fr)
+ok "has read less than a fiftieth of it ($n bytes)" test "$n" -lt 600000
+ok "a file of it" cmp <(head -c 100000 "$WORK/mnt/data/noise") <(tar -xOf "$(layout_blob "$WORK/large" 0)" ./data/noise | head -c 100000)
+ok "umount" "$CLOAKFS" umount "$WORK/mnt"
+
+# ---- who may not push ----
+fr_start closed --layout "app/ctr=$WORK/ctr" --bearer --user me:secret --anonymous
+CL=$(fr_at closed)
+fails_with 'unauthorized|denied|credentials|forbidden' "nobody may push" "$CLOAKFS" encrypt --key "$KEY" "oci:$WORK/plain:latest" "docker://$CL/app/new:v1"
+fr_mark closed
+fails_with 'unauthorized|denied|credentials|forbidden' "nor index --push" "$CLOAKFS" index --push "docker://$CL/app/ctr:latest"
+is 0 "$(fr_count closed " GET /v2/app/ctr/blobs/$(jq -r '.layers[0].digest' "$(layout_manifest "$WORK/ctr")")")" "which is known before the image is read through"
+printf '{"auths": {"%s": {"auth": "%s"}}}' "$CL" "$(printf me:secret | base64)" >"$WORK/auth.json"
+ok "with credentials one may" "$CLOAKFS" encrypt --authfile "$WORK/auth.json" --key "$KEY" "oci:$WORK/plain:latest" "docker://$CL/app/new:v1"
+ok "index --push, too" "$CLOAKFS" index --authfile "$WORK/auth.json" --push "docker://$CL/app/ctr:latest"
+ok "mounts take two rights" "$CLOAKFS" encrypt --authfile "$WORK/auth.json" --layers 0 --unwrap "$KEY" --key "$KEY" "docker://$CL/app/ctr:latest" "docker://$CL/app/more:v1"
 
 # ---- cut uploads ----
 size=$(stat -c %s "$(layout_blob "$WORK/large" 0)")

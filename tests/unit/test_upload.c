@@ -1,6 +1,7 @@
 /* One blob's way into a registry: its pieces, and what becomes of it when they are cut. */
 #include <errno.h>
 
+#include "base/file.h"
 #include "base/text.h"
 #include "fs/registry/upload.h"
 #include "fs/registry/uploadstep.h"
@@ -170,6 +171,55 @@ static void goes_on_after_trouble(void **state)
 		assert_works(push(f, 3500, 300, &err), &err);
 		expect_there(f, 3500);
 		assert_int_equal(tinyreg_received(f->t), 3500 + 2 * 1000);
+		again(state);
+	}
+}
+
+static void waits_as_long_as_it_is_told(void **state)
+{
+	struct fixture *f = *state;
+	struct ck_err err = { 0 };
+	uint64_t start = ck_now_ms();
+
+	f->k->patch = (struct tinyreg_fault){ 1, 1, 0, "429 Slower\r\nRetry-After: 1", 0 };
+	assert_works(push(f, 2500, 300, &err), &err);
+	expect_there(f, 2500);
+	assert_true(ck_now_ms() - start >= 1000);
+}
+
+static void follows_the_last_part_of_a_path(void **state)
+{
+	struct fixture *f = *state;
+	struct ck_err err = { 0 };
+
+	f->k->relative = f->k->last_part = true;
+	assert_works(push(f, 2500, 300, &err), &err);
+	expect_there(f, 2500);
+}
+
+static void refuses_answers_that_make_no_sense(void **state)
+{
+	static const struct {
+		const char *location, *least, *part;
+	} rows[] = {
+		{ "", "5", "empty or too long" },
+		{ "/v2/x", "five", "is no number: five" },
+		{ "/v2/x", "-5", "is no number" },
+		{ "/v2/x", "99999999999999999999", "is no number" },
+		{ "/v2/x", "99999999999", "more than 64 MiB" },
+		{ "ftp://x/v2/x", "5", "no place of HTTP: ftp://x" },
+	};
+
+	for (size_t i = 0; i < N_OF(rows); i++) {
+		struct fixture *f = *state;
+		struct ck_err err = { 0 };
+		f->k->location = rows[i].location;
+		f->k->least = rows[i].least;
+		int rc = push(f, 2500, 300, &err);
+		if (rc != -EPROTO && rc != -ENOTSUP)
+			fail_msg("%zu: %d %s", i, rc, err.msg);
+		assert_non_null(strstr(err.msg, rows[i].part));
+		assert_int_equal(tinyreg_received(f->t), 0);
 		again(state);
 	}
 }
@@ -485,6 +535,9 @@ int main(void)
 		T(skips_what_is_there),
 		T(resumes_after_a_cut),
 		T(goes_on_after_trouble),
+		T(waits_as_long_as_it_is_told),
+		T(follows_the_last_part_of_a_path),
+		T(refuses_answers_that_make_no_sense),
 		T(has_patience),
 		T(does_not_believe_what_cannot_be),
 		T(gives_up_in_the_end),

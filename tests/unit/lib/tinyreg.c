@@ -116,10 +116,9 @@ static void where(const struct tinyreg *t, char out[512], size_t i, const char *
 		snprintf(has, sizeof has, "Range: 0-%zu\r\n", u->nbytes ? u->nbytes - 1 : 0);
 	if (t->knobs.min_chunk)
 		snprintf(min, sizeof min, "OCI-Chunk-Min-Length: %u\r\n", t->knobs.min_chunk);
-	snprintf(out, 512,
-		 "Location: %s%s/v2/r/x/blobs/uploads/u%zu?_state=a%%3D%zu&more=1\r\n%s%s",
-		 t->knobs.relative ? "" : "http://", t->knobs.relative ? "" : stub_host(t->stub), i,
-		 u->nbytes, has, min);
+	snprintf(out, 512, "Location: %s%s%su%zu?_state=a%%3D%zu&more=1\r\n%s%s",
+		 t->knobs.relative ? "" : "http://", t->knobs.relative ? "" : stub_host(t->stub),
+		 t->knobs.last_part ? "" : "/v2/r/x/blobs/uploads/", i, u->nbytes, has, min);
 }
 
 static void start_upload(struct tinyreg *t, const struct stub_req *req, struct stub_conn *c)
@@ -137,6 +136,12 @@ static void start_upload(struct tinyreg *t, const struct stub_req *req, struct s
 		}
 	}
 	MUST(t->n_uploads < UPLOADS_MAX);
+	if (t->knobs.location) {
+		snprintf(headers, sizeof headers, "Location: %s\r\nOCI-Chunk-Min-Length: %s\r\n",
+			 t->knobs.location, t->knobs.least);
+		stub_replys(c, "202 Accepted", headers, "");
+		return;
+	}
 	t->uploads[t->n_uploads].open = true;
 	where(t, headers, t->n_uploads++, NULL);
 	stub_replys(c, "202 Accepted", headers, "");
@@ -241,6 +246,18 @@ static void on_upload(struct tinyreg *t, const struct stub_req *req, struct stub
 	}
 }
 
+/* Who has it all may go on, and put something else there, before the server knows that it is
+ * sent. */
+static void give_copy(const struct thing *x, struct stub_conn *c)
+{
+	uint8_t *p = malloc(x->nbytes + 1);
+
+	MUST(p);
+	memcpy(p, x->p, x->nbytes);
+	stub_reply(c, "200 OK", "", p, x->nbytes);
+	free(p);
+}
+
 /* GET and HEAD of what is there. */
 static void give(struct tinyreg *t, const struct stub_req *req, const char *name,
 		 struct stub_conn *c)
@@ -252,7 +269,7 @@ static void give(struct tinyreg *t, const struct stub_req *req, const char *name
 	else if (strcmp(req->method, "HEAD") == 0)
 		stub_sendf(c, "HTTP/1.1 200 OK\r\nContent-Length: %zu\r\n\r\n", x->nbytes);
 	else
-		stub_reply(c, "200 OK", "", x->p, x->nbytes);
+		give_copy(x, c);
 }
 
 static void on_manifest(struct tinyreg *t, const struct stub_req *req, const char *name,

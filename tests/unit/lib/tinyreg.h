@@ -24,16 +24,18 @@ struct tinyreg_fault {
 };
 
 struct tinyreg_knobs {
-	bool relative;	 /* Locations are without scheme and host */
-	bool strict;	 /* an upload's Location is good until it changes ... */
-	bool strict_get; /* ... also for asking how far it is, as Docker's is */
-	bool forgetful;	 /* nobody may ask how far an upload is */
-	bool quiet;	 /* PATCH is answered without Range, and without Location */
-	bool one_patch;	 /* a second one is refused */
-	bool no_patch;	 /* all are */
-	bool mounts;	 /* of what is in BESIDE */
-	bool referrers;	 /* there is a list of what refers to an image */
-	bool liar;	 /* manifests have other digests than they have */
+	bool relative;		      /* Locations are without scheme and host ... */
+	bool last_part;		      /* ... and without most of the path */
+	bool strict;		      /* an upload's Location is good until it changes ... */
+	bool strict_get;	      /* ... also for asking how far it is, as Docker's is */
+	bool forgetful;		      /* nobody may ask how far an upload is */
+	bool quiet;		      /* PATCH is answered without Range, and without Location */
+	bool one_patch;		      /* a second one is refused */
+	bool no_patch;		      /* all are */
+	bool mounts;		      /* of what is in BESIDE */
+	bool referrers;		      /* there is a list of what refers to an image */
+	bool liar;		      /* manifests have other digests than they have */
+	const char *location, *least; /* of opened uploads, and their OCI-Chunk-Min-Length */
 	const char *patch_range, *get_range; /* what it says in the place of the right Range */
 	unsigned min_chunk, max_body;
 	struct tinyreg_fault patch, put, put_manifest, get_manifest;

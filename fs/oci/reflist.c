@@ -1,4 +1,4 @@
-#include "fs/oci/referrers.h"
+#include "fs/oci/reflist.h"
 
 #include <errno.h>
 
@@ -13,8 +13,8 @@ int ck_missing_is_damage(int rc, struct ck_err *err)
 	return rc == -ENOENT ? -EBADMSG : rc;
 }
 
-int ck_referrers_read(json_t **out, const struct ck_layout *l, const json_t *index,
-		      const char *name, struct ck_err *err)
+int ck_reflist_read(json_t **out, const struct ck_layout *l, const json_t *index, const char *name,
+		    struct ck_err *err)
 {
 	CK_BUF text = { 0 };
 	struct ck_descriptor d;
@@ -33,8 +33,8 @@ int ck_referrers_read(json_t **out, const struct ck_layout *l, const json_t *ind
 	return rc < 0 ? ck_wrap(err, "index %s", name) : 0;
 }
 
-int ck_referrers_make(struct ck_buf *text, json_t *referrers, const struct ck_descriptor *d,
-		      struct ck_err *err)
+int ck_reflist_make(struct ck_buf *text, json_t *referrers, const struct ck_descriptor *d,
+		    struct ck_err *err)
 {
 	CK_JSON *list = referrers ? json_incref(referrers)
 				  : json_pack("{s:i,s:s,s:[]}", "schemaVersion", 2, "mediaType",
