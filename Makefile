@@ -83,7 +83,7 @@ $(patsubst %.c,$(BUILD)/%.o,$(wildcard keyprov/*.c)): | $(if $(wildcard keyprov/
 
 unit: $(UNIT)
 fuzz-built: $(FUZZ)
-e2e: $(E2E)
+e2e: $(E2E) $(BUILD)/fault/registry
 
 # What tests share. An archive: a test that stands in for a room (fake_attest.h) must not
 # get a helper that needs the real one.
@@ -99,6 +99,9 @@ $(BUILD)/unit/%: $(BUILD)/tests/unit/%.o $(UNIT_LIB) $(LIB)
 # The parts of the program that unit tests link.
 $(BUILD)/unit/test_config: $(BUILD)/tools/cloakfs/config.o
 $(BUILD)/unit/test_bar: $(BUILD)/tools/cloakfs/bar.o
+
+# They play the registry themselves: not in the archive, which other tests would get it from.
+$(patsubst %,$(BUILD)/unit/test_%,remote background): $(BUILD)/tests/unit/played/played.o
 
 # They run the local Azure.
 $(patsubst %,$(BUILD)/unit/test_attest_%,azsim faults hsmfaults): | $(BUILD)/azsim
@@ -122,9 +125,15 @@ $(BUILD)/e2e/%: $(BUILD)/tests/e2e/lib/%.o
 $(BUILD)/e2e/treegen: $(call objs,tests/e2e/lib/treegen)
 $(BUILD)/e2e/treedump: $(call objs,tests/e2e/lib/treedump)
 
+# Likewise the registry that goes wrong.
+$(BUILD)/fault/registry: $(call objs,tests/fault)
+	@mkdir -p $(@D)
+	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs libssl libcrypto jansson zlib)
+
+BENCH_LIBS_cache = -lsqlite3
 $(BUILD)/bench/%: $(BUILD)/tools/bench/%.o $(LIB)
 	@mkdir -p $(@D)
-	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $(BENCH_LIBS_$(@F))
 
 # The packages are installed first, in a make of its own: pkg-config is asked when
 # a makefile is read.

@@ -1,23 +1,22 @@
 #include "base/http.h"
 
-#include <ctype.h>
-#include <curl/curl.h>
 #include <errno.h>
 #include <openssl/rand.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
 #include "base/file.h"
+#include "base/httpconn.h"
 #include "base/secret.h"
 
-/* Of one try; several fit into the usual deadline. */
-enum { CONNECT_MS = 5000 };
+enum { IDLE_MAX = 16, TICK_MS = 50, RETRY_MAX_S = 3600 };
 
 struct ck_http {
-	char *ca_file;
-	struct curl_slist *connect_to; /* "host::address" */
+	struct ck_httpconn_config config;
+	pthread_mutex_t lock;
+	struct ck_httpconn *idle[IDLE_MAX]; /* under the lock; the last one back is the next out */
+	size_t n_idle;			    /* under the lock */
 };
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
@@ -29,29 +28,58 @@ static void curl_start(void)
 			     calloc);
 }
 
+static int add_address(struct ck_http *h, const struct ck_http_address *a, struct ck_err *err)
+{
+	CK_BUF line = { 0 };
+
+	if (!strrchr(a->address, ':'))
+		return ck_fail(err, -EINVAL, "address \"%s\" of host %s is not ADDRESS:PORT",
+			       a->address, a->host);
+	int rc = ck_buf_addf(&line, err, "%s::%s", a->host, a->address);
+	if (rc < 0)
+		return rc;
+	struct curl_slist *l = curl_slist_append(h->config.connect_to, ck_buf_str(&line));
+	if (!l)
+		return ck_nomem(err, "opening an HTTP client");
+	h->config.connect_to = l;
+	return 0;
+}
+
+static bool copy(char **out, const char *s)
+{
+	*out = s ? strdup(s) : NULL;
+	return !s || *out;
+}
+
+/* The roots of a file and those beside them as one text: curl takes only one of the two. */
+static int join_roots(struct ck_buf *out, const struct ck_http_opts *opts, struct ck_err *err)
+{
+	int rc = ck_buf_adds(out, opts->more_ca, err);
+
+	if (rc == 0 && opts->ca_file)
+		rc = ck_buf_adds(out, "\n", err);
+	if (rc == 0 && opts->ca_file)
+		rc = ck_file_read(out, opts->ca_file, err);
+	return rc;
+}
+
 int ck_http_open(struct ck_http **out, const struct ck_http_opts *opts, struct ck_err *err)
 {
 	pthread_once(&curl_once, curl_start);
 	CK_AUTO(ck_http_closep) struct ck_http *h = calloc(1, sizeof *h);
 	if (!h)
 		return ck_nomem(err, "opening an HTTP client");
-	if (opts->ca_file && !(h->ca_file = strdup(opts->ca_file)))
+	pthread_mutex_init(&h->lock, NULL);
+	h->config.insecure = opts->insecure;
+	if (!copy(&h->config.ca_file, opts->ca_file) ||
+	    !copy(&h->config.cert_file, opts->cert_file) ||
+	    !copy(&h->config.key_file, opts->key_file))
 		return ck_nomem(err, "opening an HTTP client");
-	for (size_t i = 0; i < opts->n_addresses; i++) {
-		CK_BUF line = { 0 };
-		const struct ck_http_address *a = &opts->addresses[i];
-		if (!strrchr(a->address, ':'))
-			return ck_fail(err, -EINVAL,
-				       "address \"%s\" of host %s is not ADDRESS:PORT", a->address,
-				       a->host);
-		int rc = ck_buf_addf(&line, err, "%s::%s", a->host, a->address);
-		if (rc < 0)
-			return rc;
-		struct curl_slist *l = curl_slist_append(h->connect_to, ck_buf_str(&line));
-		if (!l)
-			return ck_nomem(err, "opening an HTTP client");
-		h->connect_to = l;
-	}
+	int rc = opts->more_ca ? join_roots(&h->config.more_ca, opts, err) : 0;
+	for (size_t i = 0; rc == 0 && i < opts->n_addresses; i++)
+		rc = add_address(h, &opts->addresses[i], err);
+	if (rc < 0)
+		return rc;
 	*out = ck_take(h);
 	return 0;
 }
@@ -60,160 +88,95 @@ void ck_http_close(struct ck_http *h)
 {
 	if (!h)
 		return;
-	curl_slist_free_all(h->connect_to);
-	free(h->ca_file);
+	for (size_t i = 0; i < h->n_idle; i++)
+		ck_httpconn_free(h->idle[i]);
+	curl_slist_free_all(h->config.connect_to);
+	free(h->config.ca_file);
+	free(h->config.cert_file);
+	free(h->config.key_file);
+	ck_buf_free(&h->config.more_ca);
+	pthread_mutex_destroy(&h->lock);
 	free(h);
 }
 
 void ck_http_res_free(struct ck_http_res *res)
 {
 	ck_buf_free(&res->body);
+	ck_buf_free(&res->headers);
 }
 
-/* One try's answer, as the callbacks see it. */
-struct answer {
-	struct ck_http_res *res;
-	uint64_t retry_after_ms;
-	bool too_big, no_memory, unsent;
-};
-
-static size_t on_body(char *p, size_t size, size_t n, void *arg)
+const char *ck_http_res_header_next(const struct ck_http_res *res, const char *name, const char *v)
 {
-	struct answer *a = arg;
-	int rc = ck_buf_add(&a->res->body, p, size * n, NULL);
+	const char *at = v ? v + strlen(v) + 1 : (const char *)res->headers.data;
+	const char *end = (const char *)res->headers.data + res->headers.len;
 
-	a->too_big = rc == -EFBIG;
-	a->no_memory = rc == -ENOMEM;
-	return rc == 0 ? size * n : 0;
-}
-
-/* Copies the value when LINE is the header NAME. */
-static bool header_is(const char *line, size_t len, const char *name, char *value, size_t cap)
-{
-	size_t n = strlen(name);
-
-	if (len < n + 1 || strncasecmp(line, name, n) != 0 || line[n] != ':')
-		return false;
-	const char *v = line + n + 1, *end = line + len;
-	while (v < end && isspace((unsigned char)*v))
-		v++;
-	while (end > v && isspace((unsigned char)end[-1]))
-		end--;
-	snprintf(value, cap, "%.*s", (int)(end - v), v);
-	return true;
-}
-
-static size_t on_header(char *p, size_t size, size_t n, void *arg)
-{
-	struct answer *a = arg;
-	char v[80];
-
-	if (header_is(p, n, "x-ms-request-id", v, sizeof v))
-		memcpy(a->res->request_id, v, sizeof v);
-	else if (header_is(p, n, "content-type", v, sizeof v))
-		memcpy(a->res->content_type, v, sizeof v);
-	else if (header_is(p, n, "retry-after", v, sizeof v)) {
-		/* RFC 9110 section 10.2.3: seconds, or a date. */
-		char *end;
-		unsigned long s = strtoul(v, &end, 10);
-		if (end != v && *end == 0) {
-			a->retry_after_ms = s < 3600 ? s * 1000 : 3600000;
-		} else {
-			time_t at = curl_getdate(v, NULL), now = time(NULL);
-			a->retry_after_ms = at > now ? (uint64_t)(at - now) * 1000 : 0;
-		}
+	while (at < end) {
+		const char *value = at + strlen(at) + 1;
+		if (strcasecmp(at, name) == 0)
+			return value;
+		at = value + strlen(value) + 1;
 	}
-	return size * n;
+	return NULL;
 }
 
-static struct curl_slist *header_list(const struct ck_http_req *req)
+const char *ck_http_res_header(const struct ck_http_res *res, const char *name)
 {
-	/* "Expect: 100-continue" costs a second against servers that ignore it. */
-	struct curl_slist *list = curl_slist_append(NULL, "Expect:");
+	return ck_http_res_header_next(res, name, NULL);
+}
 
-	for (size_t i = 0; list && i < req->n_headers; i++) {
-		struct curl_slist *l = curl_slist_append(list, req->headers[i]);
-		if (!l)
-			curl_slist_free_all(list);
-		list = l;
+uint64_t ck_http_res_retry_ms(const struct ck_http_res *res)
+{
+	const char *v = ck_http_res_header(res, "retry-after");
+	char *end;
+
+	if (!v)
+		return 0;
+	unsigned long s = strtoul(v, &end, 10);
+	if (*v < '0' || *v > '9' || *end) {
+		time_t at = curl_getdate(v, NULL), now = time(NULL);
+		s = at > now ? (unsigned long)(at - now) : 0;
 	}
-	return list;
+	return (s < RETRY_MAX_S ? s : RETRY_MAX_S) * 1000;
 }
 
-static int curl_errno(CURLcode c, const struct answer *a)
+static struct ck_httpconn *take_conn(struct ck_http *h)
 {
-	if (a->too_big)
-		return -EFBIG;
-	if (a->no_memory || c == CURLE_OUT_OF_MEMORY)
-		return -ENOMEM;
-	if (c == CURLE_OPERATION_TIMEDOUT)
-		return -ETIMEDOUT;
-	if (c == CURLE_COULDNT_CONNECT || c == CURLE_COULDNT_RESOLVE_HOST ||
-	    c == CURLE_COULDNT_RESOLVE_PROXY)
-		return -ECONNREFUSED;
-	return -EPROTO;
+	struct ck_httpconn *c = NULL;
+
+	pthread_mutex_lock(&h->lock);
+	if (h->n_idle)
+		c = h->idle[--h->n_idle];
+	pthread_mutex_unlock(&h->lock);
+	return c ? c : ck_httpconn_new();
+}
+
+static void give_back(struct ck_http *h, struct ck_httpconn *c)
+{
+	pthread_mutex_lock(&h->lock);
+	bool room = h->n_idle < IDLE_MAX;
+	if (room)
+		h->idle[h->n_idle++] = c;
+	pthread_mutex_unlock(&h->lock);
+	if (!room)
+		ck_httpconn_free(c);
 }
 
 static int one_try(struct ck_http *h, const struct ck_http_req *req, unsigned timeout_ms,
-		   struct answer *a, struct ck_err *err)
+		   struct ck_http_res *res, bool *sent, struct ck_err *err)
 {
-	CURL *c = curl_easy_init();
-	struct curl_slist *headers = header_list(req);
-	char why[CURL_ERROR_SIZE] = "";
+	struct ck_httpconn *c = take_conn(h);
 
-	if (!c || !headers) {
-		curl_easy_cleanup(c);
-		curl_slist_free_all(headers);
+	if (!c)
 		return ck_nomem(err, "sending an HTTP request");
-	}
-	ck_buf_free(&a->res->body);
-	a->res->body.max = req->max_body ? req->max_body : 1 << 20;
-	a->res->status = 0;
-	a->res->request_id[0] = a->res->content_type[0] = 0;
-	curl_easy_setopt(c, CURLOPT_URL, req->url);
-	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
-	curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-	/* Not to wait, past the deadline, for a name server that a thread is still asking. */
-	curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L);
-	curl_easy_setopt(c, CURLOPT_ERRORBUFFER, why);
-	curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
-	curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
-	curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
-	curl_easy_setopt(c, CURLOPT_HTTPHEADER, headers);
-	curl_easy_setopt(c, CURLOPT_USERAGENT, "cloakfs");
-	curl_easy_setopt(c, CURLOPT_CONNECT_TO, h->connect_to);
-	curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body);
-	curl_easy_setopt(c, CURLOPT_WRITEDATA, a);
-	curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header);
-	curl_easy_setopt(c, CURLOPT_HEADERDATA, a);
-	if (h->ca_file) {
-		curl_easy_setopt(c, CURLOPT_CAINFO, h->ca_file);
-		curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
-	}
-	if (req->no_proxy)
-		curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
-	if (req->body) {
-		curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)req->body_len);
-		curl_easy_setopt(c, CURLOPT_POSTFIELDS, req->body);
-	}
-	if (req->method)
-		curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, req->method);
-	CURLcode rc = curl_easy_perform(c);
-	curl_off_t ready_us = 0;
-	curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &a->res->status);
-	curl_easy_getinfo(c, CURLINFO_PRETRANSFER_TIME_T, &ready_us);
-	a->unsent = ready_us == 0;
-	curl_easy_cleanup(c);
-	curl_slist_free_all(headers);
-	if (rc == CURLE_OK)
-		return 0;
-	return ck_fail(err, curl_errno(rc, a), "%s", why[0] ? why : curl_easy_strerror(rc));
+	int rc = ck_httpconn_try(c, &h->config, req, timeout_ms, res, sent, err);
+	give_back(h, c);
+	return rc;
 }
 
-static bool worth_another_try(int rc, bool unsent, long status)
+static bool worth_another_try(int rc, bool sent, long status)
 {
 	if (rc < 0)
-		return rc == -ECONNREFUSED || (rc == -ETIMEDOUT && unsent);
+		return rc == -ECONNREFUSED || (rc == -ETIMEDOUT && !sent);
 	return status == 408 || status == 429 || (status >= 500 && status <= 599);
 }
 
@@ -227,12 +190,27 @@ static uint64_t pause_ms(unsigned n)
 	return base / 2 + base * r / UINT16_MAX;
 }
 
-static void sleep_ms(uint64_t ms)
+/* False: it was cancelled meanwhile. */
+static bool sleep_ms(uint64_t ms, const atomic_bool *cancel)
 {
-	struct timespec t = { (time_t)(ms / 1000), (long)(ms % 1000) * 1000000 };
+	uint64_t end = ck_now_ms() + ms;
 
-	while (nanosleep(&t, &t) < 0 && errno == EINTR)
-		;
+	for (uint64_t now = end - ms; now < end; now = ck_now_ms()) {
+		uint64_t left = end - now;
+		if (cancel && atomic_load(cancel))
+			return false;
+		if (cancel && left > TICK_MS)
+			left = TICK_MS;
+		struct timespec t = { (time_t)(left / 1000), (long)(left % 1000) * 1000000 };
+		(void)nanosleep(&t, NULL);
+	}
+	return true;
+}
+
+/* How much of a URL is for everybody's eyes. */
+static int shown(const char *url)
+{
+	return (int)strcspn(url, "?");
 }
 
 int ck_http_do(struct ck_http *h, const struct ck_http_req *req, struct ck_http_res *res,
@@ -242,20 +220,28 @@ int ck_http_do(struct ck_http *h, const struct ck_http_req *req, struct ck_http_
 	unsigned tries = req->tries ? req->tries : 5;
 
 	for (unsigned n = 1;; n++) {
-		struct answer a = { .res = res };
 		uint64_t now = ck_now_ms();
 		unsigned timeout = req->timeout_ms ? req->timeout_ms : 10000;
+		bool sent;
 		if (now >= end)
-			return ck_fail(err, -ETIMEDOUT, "%s: no time left", req->url);
+			return ck_fail(err, -ETIMEDOUT, "%.*s: no time left", shown(req->url),
+				       req->url);
 		if (end - now < timeout)
 			timeout = (unsigned)(end - now);
-		int rc = one_try(h, req, timeout, &a, err);
-		if (n >= tries || !worth_another_try(rc, a.unsent, res->status))
-			return rc < 0 ? ck_wrap(err, "%s", req->url) : 0;
-		uint64_t wait = a.retry_after_ms ? a.retry_after_ms : pause_ms(n);
+		int rc = one_try(h, req, timeout, res, &sent, err);
+		bool again = n < tries && worth_another_try(rc, sent, res->status);
+		uint64_t wait = rc == 0 ? ck_http_res_retry_ms(res) : 0;
+		if (wait == 0)
+			wait = pause_ms(n);
 		now = ck_now_ms();
-		if (now >= end || wait >= end - now)
-			return rc < 0 ? ck_wrap(err, "%s (after %u tries)", req->url, n) : 0;
-		sleep_ms(wait);
+		if (!again || now >= end || wait >= end - now) {
+			if (rc < 0)
+				ck_wrap(err, n > 1 ? "%.*s (after %u tries)" : "%.*s",
+					shown(req->url), req->url, n);
+			return rc;
+		}
+		if (!sleep_ms(wait, req->cancel))
+			return ck_fail(err, -ECANCELED, "%.*s: the request was given up",
+				       shown(req->url), req->url);
 	}
 }

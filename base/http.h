@@ -51,8 +51,8 @@ struct ck_http_res;
 
 /* Takes the body of an answer as it comes. */
 struct ck_http_sink {
-	/* Once before each body, when RES has status and headers; an error ends the request.
-	 * May be NULL. */
+	/* Once before each body, when RES has status and headers; an error ends the request, and 1
+	 * lifts its time limits: from there on it may last until it stalls. May be NULL. */
 	int (*begin)(void *ctx, const struct ck_http_res *res, struct ck_err *err);
 	int (*data)(void *ctx, const void *p, size_t nbytes, struct ck_err *err);
 	void *ctx;
@@ -69,10 +69,12 @@ struct ck_http_req {
 	unsigned timeout_ms;  /* of one try; 0 means 10,000 */
 	unsigned deadline_ms; /* of all tries together; 0 means 30,000 */
 	unsigned tries;	      /* 0 means 5 */
-	size_t max_body;      /* of the answer; 0 means 1 MiB */
+	size_t max_body;      /* of the answer; 0 means 1 MiB, with a sink what that takes */
 	unsigned stall_ms;    /* a try in which no byte comes for so long is over; 0: never */
 	const struct ck_http_sink *sink; /* NULL, or takes the bodies of 200 and 206 answers */
 	const atomic_bool *cancel;	 /* NULL, or ends the request soon after it is true */
+	bool once; /* on a new connection: it is never sent again unseen, as it else may be where
+		      an old connection turns out to be dead */
 };
 
 struct ck_http_res {
@@ -83,10 +85,17 @@ struct ck_http_res {
 	struct ck_buf headers; /* private: see ck_http_res_header */
 	uint64_t wait_us;      /* from the request being sent to the first byte of its answer */
 	uint64_t body_us;      /* from there to its end */
+	bool no_tls;	       /* what answered there, if anything, does not speak TLS */
 };
 
 /* The value of the first header NAME, without spaces around it; NULL: there is none. Borrowed. */
 const char *ck_http_res_header(const struct ck_http_res *res, const char *name);
+
+/* The value of the next one behind V, which came from either; V = NULL: of the first. */
+const char *ck_http_res_header_next(const struct ck_http_res *res, const char *name, const char *v);
+
+/* How long its Retry-After (RFC 9110 section 10.2.3) says to wait, at most an hour; 0: nothing. */
+uint64_t ck_http_res_retry_ms(const struct ck_http_res *res);
 
 /*
  * Sends the request; tries again, with growing jittered pauses or the time that
@@ -96,6 +105,7 @@ const char *ck_http_res_header(const struct ck_http_res *res, const char *name);
  * it. *RES is the caller's to ck_http_res_free either way.
  * Errors: -ETIMEDOUT, -ECONNREFUSED (no connection), -EPROTO (TLS, a cut or
  * malformed answer), -EFBIG (answer above max_body), -ECANCELED, those of the sink, -ENOMEM.
+ * They name the URL without its query, which may be a signature.
  */
 CK_MUST_CHECK int ck_http_do(struct ck_http *h, const struct ck_http_req *req,
 			     struct ck_http_res *res, struct ck_err *err);

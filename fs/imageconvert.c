@@ -12,6 +12,8 @@
 #include "keyprov/newopts.h"
 #include "tar/convert.h"
 
+enum { MAKE_TRIES = 4 };
+
 /* What is known of a layer's successor. */
 struct successor {
 	struct ck_layerspec from; /* where the blob is read through */
@@ -30,13 +32,17 @@ struct work {
 	uint64_t before, total; /* blob bytes, for the progress */
 };
 
+static void forget(struct successor *n)
+{
+	ck_layerspec_free(&n->from);
+	json_decref(ck_take(n->annotations));
+	ck_layer_key_free(ck_take(n->key));
+}
+
 static void work_free(struct work *w)
 {
-	for (size_t i = 0; w->layers && i < w->image->n_layers; i++) {
-		ck_layerspec_free(&w->layers[i].from);
-		json_decref(w->layers[i].annotations);
-		ck_layer_key_free(w->layers[i].key);
-	}
+	for (size_t i = 0; w->layers && i < w->image->n_layers; i++)
+		forget(&w->layers[i]);
 	free(w->layers);
 	ck_image_writer_close(w->writer);
 	ck_pool_close(w->pool);
@@ -179,6 +185,8 @@ static int prepare(struct work *w, size_t idx, struct ck_err *err)
 
 	if (read_through(w, idx))
 		rc = ck_layerspec_make(&n->from, w->image, idx, w->how->keys, err);
+	if (rc == 0 && w->how->wants)
+		n->from.spec.wants = &w->how->wants[idx];
 	if (rc == 0)
 		rc = copy_annotations(&n->annotations, l->annotations, err);
 	if (rc < 0)
@@ -282,6 +290,21 @@ static int make_anew(struct work *w, size_t idx, struct ck_reader *blob, struct 
 	return rc;
 }
 
+/* A registry may lose what it took of a blob that is nowhere else. What is made in its place has a
+ * key of its own: nobody has verified yet what the first one was made of. */
+static int make_until_kept(struct work *w, size_t idx, struct ck_reader *blob, struct ck_err *err)
+{
+	int rc = make_anew(w, idx, blob, err);
+
+	for (int i = 1; rc == -ESTALE && i < MAKE_TRIES; i++) {
+		forget(&w->layers[idx]);
+		rc = prepare(w, idx, err);
+		if (rc == 0)
+			rc = make_anew(w, idx, blob, err);
+	}
+	return rc;
+}
+
 static int convert_layer(struct work *w, size_t idx, struct ck_err *err)
 {
 	CK_AUTO(ck_reader_closep) struct ck_reader *blob = NULL;
@@ -289,7 +312,7 @@ static int convert_layer(struct work *w, size_t idx, struct ck_err *err)
 
 	if (rc < 0)
 		return rc;
-	rc = read_through(w, idx) ? make_anew(w, idx, blob, err) : pass_on(w, idx, blob, err);
+	rc = read_through(w, idx) ? make_until_kept(w, idx, blob, err) : pass_on(w, idx, blob, err);
 	w->before += w->image->layers[idx].size;
 	return rc;
 }
@@ -354,7 +377,7 @@ int ck_image_convert(const struct ck_image *image, const struct ck_image_convers
 		w.layers[i].out = &layers[i];
 	int rc = decide(&w, err);
 	if (rc == 0)
-		rc = ck_image_writer_open(&w.writer, how->dst, err);
+		rc = ck_image_writer_open(&w.writer, how->dst, &how->dst_opts, err);
 	if (rc == 0)
 		rc = each_layer(&w, prepare, err);
 	if (rc == 0 && how->recipients && how->recompress)

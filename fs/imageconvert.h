@@ -1,12 +1,13 @@
 /*
- * imageconvert - an image written anew into a layout: its layers encrypted, decrypted, or
- * opened to further recipients. Config, diff_ids and chain IDs stay as they are.
+ * imageconvert - an image written anew into a layout or to a registry: its layers encrypted,
+ * decrypted, or opened to further recipients. Config, diff_ids and chain IDs stay as they are.
  */
 #ifndef CK_IMAGECONVERT_H
 #define CK_IMAGECONVERT_H
 
 #include "base/pool.h"
 #include "fs/oci/image.h"
+#include "fs/oci/writer.h"
 #include "keyprov/keyring.h"
 #include "keyprov/recipients.h"
 #include "tar/layer.h"
@@ -20,7 +21,8 @@ enum ck_layer_fate {
 };
 
 struct ck_image_conversion {
-	const char *dst; /* "oci:DIR[:REF]" or "dir:DIR" */
+	const char *dst; /* as ck_image_writer_open has it */
+	struct ck_image_writer_opts dst_opts;
 	/* Whom to encrypt for; NULL: every encrypted layer is decrypted. */
 	const struct ck_recipients *recipients;
 	/* Unwraps the keys of layers that are encrypted already. When encrypting, NULL lets them
@@ -31,6 +33,7 @@ struct ck_image_conversion {
 	int level;		     /* zstd's */
 	const bool *chosen;	     /* for each layer whether to encrypt it; NULL: all */
 	bool require_encrypted;	     /* when decrypting: refuse plain layers */
+	struct ck_wants *wants;	     /* see ck_layer_spec; one for each layer; or NULL */
 	ck_progress_fn *progress;    /* over all layers' blob bytes; may be NULL */
 	void *progress_ctx;
 };
@@ -49,7 +52,7 @@ struct ck_layer_converted {
  * Keys are asked for, and recipients, before any blob is read. Layers that are encrypted or
  * decrypted are verified in full, and so is every layer of an image that is decrypted; others
  * by their digest.
- * Errors: those of writing layouts, of keyring, recipients and the verifying pass, wrapped
+ * Errors: those of writing images, of keyring, recipients and the verifying pass, wrapped
  * with the layer; -EINVAL (there is nothing to do); -EPERM (require_encrypted).
  */
 CK_MUST_CHECK int ck_image_convert(const struct ck_image *image,

@@ -7,6 +7,7 @@
 #include "base/json.h"
 #include "fs/oci/media.h"
 #include "keyprov/envelope.h"
+#include "tar/cipher/chunked.h"
 
 void ck_layer_name(char out[CK_LAYER_NAME], const struct ck_image *image, size_t idx)
 {
@@ -89,6 +90,17 @@ static uint64_t hint(const json_t *annotations)
 	    ck_json_u64(&off, j, "offset", false, NULL) < 0)
 		return 0;
 	return off;
+}
+
+void ck_layer_announce(const struct ck_image_layer *l, struct ck_reader *blob)
+{
+	uint64_t off = hint(l->annotations);
+
+	if (!off || off / CK_CHUNK > l->size / CK_CHUNK_SEALED)
+		return;
+	uint64_t from = CK_CHUNKED_HEADER + off / CK_CHUNK * CK_CHUNK_SEALED;
+	ck_reader_advise(blob, 0, CK_CHUNKED_HEADER);
+	ck_reader_advise(blob, from, l->size > from ? l->size - from : 0);
 }
 
 int ck_layerspec_make(struct ck_layerspec *out, const struct ck_image *image, size_t idx,

@@ -30,6 +30,10 @@ CK_MUST_CHECK int ck_layer_check(const struct ck_image_layer *l, struct ck_err *
 /* -EPERM, with a message about the configuration's require_encrypted, for a plain layer. */
 CK_MUST_CHECK int ck_layer_demand_encrypted(const struct ck_image_layer *l, struct ck_err *err);
 
+/* Says to BLOB, layer L's, what opening it will read of it first, as far as that is known before
+ * there is a key: the header of a sealed layer, and its end from its index on. */
+void ck_layer_announce(const struct ck_image_layer *l, struct ck_reader *blob);
+
 /*
  * Fills OUT for layer IDX of IMAGE, whose key KEYS unwraps. OUT is the caller's to
  * ck_layerspec_free either way and may not move: its spec points into it.

@@ -48,25 +48,23 @@ static int check_layer(const struct ck_image_layer *l, const struct ck_stack_opt
 	return rc == 0 && opts->require_encrypted ? ck_layer_demand_encrypted(l, err) : rc;
 }
 
+/* *BLOB becomes the layer's. */
 static int open_layer(struct ck_stack *s, size_t idx, const struct ck_stack_opts *opts,
-		      struct progress *progress, struct ck_err *err)
+		      struct ck_reader **blob, struct progress *progress, struct ck_err *err)
 {
 	const struct ck_image_layer *l = &s->image->layers[idx];
-	CK_AUTO(ck_reader_closep) struct ck_reader *blob = NULL;
 	CK_LAYERSPEC own = { 0 };
 
-	/* The blob first: a missing file should not cost a release. */
-	int rc = ck_image_blob(s->image, idx, &blob, err);
-	if (rc == 0)
-		rc = ck_layerspec_make(&own, s->image, idx, opts->keys, err);
+	int rc = ck_layerspec_make(&own, s->image, idx, opts->keys, err);
 	if (rc < 0)
 		return wrap_layer(err, s->image, idx);
 	own.spec.full = opts->full;
-	rc = ck_layer_open(&s->layers[idx], &own.spec, blob, s->cache, opts->store,
+	own.spec.wants = opts->wants ? &opts->wants[idx] : NULL;
+	rc = ck_layer_open(&s->layers[idx], &own.spec, *blob, s->cache, opts->store,
 			   progress->fn ? on_layer_progress : NULL, progress, err);
 	if (rc < 0)
 		return rc;
-	blob = NULL;
+	*blob = NULL;
 	ck_layer_readahead(s->layers[idx], s->pool);
 	s->index[idx] = ck_layer_index(s->layers[idx]);
 	progress->before += l->size;
@@ -74,28 +72,47 @@ static int open_layer(struct ck_stack *s, size_t idx, const struct ck_stack_opts
 }
 
 static int open_layers(struct ck_stack *s, size_t only, const struct ck_stack_opts *opts,
-		       struct ck_err *err)
+		       struct ck_reader **blobs, struct ck_err *err)
 {
 	const struct ck_image *image = s->image;
 	size_t first = only == SIZE_MAX ? 0 : only,
 	       end = only == SIZE_MAX ? image->n_layers : only + 1;
 	struct progress progress = { opts->progress, opts->progress_ctx, 0, 0 };
 
-	/* All before any: a manifest that is refused should not cost a release. */
+	/* All before any: a manifest that is refused should not cost a release, nor should a file
+	 * that is missing; and what is far away comes for all at once. */
 	for (size_t i = first; i < end; i++) {
 		int rc = check_layer(&image->layers[i], opts, err);
+		if (rc == 0)
+			rc = ck_image_blob(image, i, &blobs[i], err);
 		if (rc < 0)
 			return wrap_layer(err, image, i);
 		progress.total += image->layers[i].size;
 	}
+	for (size_t i = first; !opts->full && i < end; i++)
+		ck_layer_announce(&image->layers[i], blobs[i]);
 	for (size_t i = first; i < end; i++) {
-		int rc = open_layer(s, i, opts, &progress, err);
+		int rc = open_layer(s, i, opts, &blobs[i], &progress, err);
 		if (rc < 0)
 			return rc;
 	}
 	s->keys_ms = opts->keys ? ck_keyring_obtained_ms(opts->keys) : 0;
 	s->n_released = opts->keys ? ck_keyring_n_released(opts->keys) : 0;
 	return 0;
+}
+
+static int open_all(struct ck_stack *s, size_t only, const struct ck_stack_opts *opts,
+		    struct ck_err *err)
+{
+	size_t n = s->image->n_layers;
+	CK_AUTO(ck_freep) struct ck_reader **blobs = calloc(n ? n : 1, sizeof(struct ck_reader *));
+
+	if (!blobs)
+		return ck_nomem(err, "opening an image's layers");
+	int rc = open_layers(s, only, opts, blobs, err);
+	for (size_t i = 0; i < n; i++)
+		ck_reader_close(blobs[i]);
+	return rc;
 }
 
 static size_t default_cache(void)
@@ -139,7 +156,7 @@ int ck_stack_open(struct ck_stack **out, const struct ck_image *image, size_t on
 				   opts->cache_bytes ? opts->cache_bytes : default_cache(), err);
 	if (rc == 0) {
 		s->pool = open_pool();
-		rc = open_layers(s, only, opts, err);
+		rc = open_all(s, only, opts, err);
 	}
 	if (rc == 0)
 		*out = ck_take(s);
@@ -181,6 +198,31 @@ static uint32_t find_extent(const struct ck_extent *x, uint32_t n, uint64_t off)
 	return lo;
 }
 
+int ck_stack_pread(struct ck_stack *s, uint32_t layer, void *buf, size_t nbytes, uint64_t off,
+		   struct ck_err *err)
+{
+	if (layer >= s->image->n_layers || !s->layers[layer])
+		return ck_fail(err, -EINVAL, "layer %" PRIu32 " is not open", layer);
+	if (s->recorder)
+		ck_recorder_note(s->recorder, layer, off, nbytes);
+	return ck_layer_pread(s->layers[layer], buf, nbytes, off, err);
+}
+
+int ck_stack_record(struct ck_stack *s, struct ck_recorder *r, struct ck_err *err)
+{
+	size_t n = s->image->n_layers;
+	CK_AUTO(ck_freep) uint64_t *tar_len = calloc(n + 1, sizeof *tar_len);
+
+	if (!tar_len)
+		return ck_nomem(err, "recording");
+	for (size_t i = 0; i < n; i++)
+		tar_len[i] = ck_layer_len(s->layers[i]);
+	int rc = ck_recorder_start(r, s->index, tar_len, n, err);
+	if (rc == 0)
+		s->recorder = r;
+	return rc;
+}
+
 int ck_stack_read(struct ck_stack *s, uint32_t layer, const struct ck_entry *e, void *buf,
 		  size_t nbytes, uint64_t off, struct ck_err *err)
 {
@@ -200,7 +242,7 @@ int ck_stack_read(struct ck_stack *s, uint32_t layer, const struct ck_entry *e, 
 						   : nbytes;
 		size_t n = left < nbytes ? (size_t)left : nbytes;
 		if (data) {
-			int rc = ck_layer_pread(s->layers[layer], to, n,
+			int rc = ck_stack_pread(s, layer, to, n,
 						x[i].tar_off + (off - x[i].file_off), err);
 			if (rc < 0)
 				return rc;

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "fs/oci/image.h"
+#include "fs/recorder.h"
 #include "fs/tree.h"
 #include "keyprov/keyring.h"
 #include "tar/layer.h"
@@ -20,8 +21,10 @@ struct ck_stack {
 	struct ck_tree *tree;	       /* merged; NULL until ck_stack_merge */
 	struct ck_unitcache *cache;
 	struct ck_pool *pool; /* reads ahead; NULL: nobody does */
-	uint64_t keys_ms;     /* see ck_keyring_obtained_ms; 0 for local keys and none */
-	uint64_t n_released;  /* see ck_keyring_n_released */
+	/* Told of every read; borrowed. Set before the first; NULL: nobody. */
+	struct ck_recorder *recorder;
+	uint64_t keys_ms;    /* see ck_keyring_obtained_ms; 0 for local keys and none */
+	uint64_t n_released; /* see ck_keyring_n_released */
 };
 
 struct ck_stack_opts {
@@ -32,6 +35,7 @@ struct ck_stack_opts {
 	void *progress_ctx;
 	const struct ck_index_store *store; /* of sealed indexes; borrowed; may be NULL */
 	size_t cache_bytes;		    /* of decompressed units; 0: by the memory there is */
+	struct ck_wants *wants; /* see ck_layer_spec; one for each layer of the image; or NULL */
 };
 
 /*
@@ -50,12 +54,21 @@ static inline void ck_stack_closep(struct ck_stack **s)
 	ck_stack_close(*s);
 }
 
+/* Reads exactly NBYTES at OFF of layer LAYER's tar stream. Errors: those of ck_layer_pread;
+ * -EINVAL. */
+CK_MUST_CHECK int ck_stack_pread(struct ck_stack *s, uint32_t layer, void *buf, size_t nbytes,
+				 uint64_t off, struct ck_err *err);
+
 /*
  * Reads exactly NBYTES at OFF of the regular file E of layer L; holes read as zeros.
  * OFF + NBYTES must lie within the file. Errors: -EINVAL, -EIO.
  */
 CK_MUST_CHECK int ck_stack_read(struct ck_stack *s, uint32_t layer, const struct ck_entry *e,
 				void *buf, size_t nbytes, uint64_t off, struct ck_err *err);
+
+/* Has R (not yet started; borrowed until the stack's last read) told of every read from now on.
+ * All layers are open. Errors: those of ck_recorder_start. */
+CK_MUST_CHECK int ck_stack_record(struct ck_stack *s, struct ck_recorder *r, struct ck_err *err);
 
 /* The attributes of node INO of TREE as stat(2) gives them (st_ino = INO, st_dev = 0). */
 void ck_stack_stat(const struct ck_tree *tree, ck_ino ino, struct stat *out);

@@ -5,7 +5,7 @@
 
 #include "base/file.h"
 #include "base/json.h"
-#include "keyprov/cmdcall.h"
+#include "base/cmdcall.h"
 #include "keyprov/envelope.h"
 #include "keyprov/gojson.h"
 #include "keyprov/grpccall.h"

@@ -10,16 +10,18 @@
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "indexes are used as they lie");
 /* The layout of the file is that of these structs: another version begins where one changes, or
- * what the scan makes of a tar. 2: times before 1970, modes beside access control lists. */
-enum { VERSION = 2 };
+ * what the scan makes of a tar. 2: times before 1970, modes beside access control lists. 3: the
+ * same with one more section; without anything in it, version 2 is written, which older readers
+ * know. */
+enum { VERSION = 2, VERSION_PREFETCH = 3 };
 _Static_assert(sizeof(struct ck_entry) == 80 && sizeof(struct ck_extent) == 24 &&
 		   sizeof(struct ck_xattr) == 16 && sizeof(struct ck_point) == 32 &&
-		   sizeof(struct ck_unit_start) == 16,
+		   sizeof(struct ck_unit_start) == 16 && sizeof(struct ck_range) == 16,
 	       "an element of the index changed its size");
 
 static const char magic[8] = "CKINDEX";
 
-enum section { ENTRIES, EXTENTS, XATTRS, HEAP, POINTS, UNITS, WINDOWS, TAGS, N_SECTIONS };
+enum section { ENTRIES, EXTENTS, XATTRS, HEAP, POINTS, UNITS, WINDOWS, TAGS, PREFETCH, N_SECTIONS };
 
 static const size_t element[N_SECTIONS] = {
 	[ENTRIES] = sizeof(struct ck_entry),
@@ -30,6 +32,7 @@ static const size_t element[N_SECTIONS] = {
 	[UNITS] = sizeof(struct ck_unit_start),
 	[WINDOWS] = 1,
 	[TAGS] = CK_TAG_LEN,
+	[PREFETCH] = sizeof(struct ck_range),
 };
 
 struct header {
@@ -42,6 +45,18 @@ struct header {
 		uint64_t off, n; /* from the header's start; elements */
 	} section[N_SECTIONS];
 };
+
+/* Sections of a file of that version, and the bytes of its header. */
+static int n_sections(uint32_t version)
+{
+	return version < VERSION_PREFETCH ? PREFETCH : N_SECTIONS;
+}
+
+static size_t header_len(uint32_t version)
+{
+	return offsetof(struct header, section) +
+	       (size_t)n_sections(version) * sizeof((struct header *)NULL)->section[0];
+}
 
 /* zstd's fastest that still halves names and numbers well; an index is read far more often
  * than it is made. */
@@ -63,7 +78,9 @@ static int lay_out(struct ck_buf *out, const struct ck_pass_result *what,
 {
 	const struct ck_index *x = &what->index;
 	const struct ck_units *u = &what->units;
-	struct header h = { .version = VERSION, .compression = u->compression, .tar_len = u->len };
+	struct header h = { .version = x->n_prefetch ? VERSION_PREFETCH : VERSION,
+			    .compression = u->compression,
+			    .tar_len = u->len };
 	const struct {
 		const void *p;
 		size_t n;
@@ -76,10 +93,12 @@ static int lay_out(struct ck_buf *out, const struct ck_pass_result *what,
 		[UNITS] = { u->units, u->n_units },
 		[WINDOWS] = { u->windows, u->windows_len },
 		[TAGS] = { what->tags.tags, what->tags.n_tags },
+		[PREFETCH] = { x->prefetch, x->n_prefetch },
 	};
-	size_t total = sizeof h;
+	size_t head = header_len(h.version), total = head;
+	int n = n_sections(h.version);
 
-	for (int s = 0; s < N_SECTIONS; s++)
+	for (int s = 0; s < n; s++)
 		total += 8 + parts[s].n * element[s]; /* a few arrays of 1 GiB at most */
 	memcpy(h.magic, magic, sizeof magic);
 	h.about = *about;
@@ -87,11 +106,11 @@ static int lay_out(struct ck_buf *out, const struct ck_pass_result *what,
 		memcpy(h.tag_key, what->tags.key.data, sizeof h.tag_key);
 	int rc = ck_buf_reserve(out, total, err);
 	if (rc == 0)
-		rc = ck_buf_add(out, &h, sizeof h, err);
-	for (int s = 0; rc == 0 && s < N_SECTIONS; s++)
+		rc = ck_buf_add(out, &h, head, err);
+	for (int s = 0; rc == 0 && s < n; s++)
 		rc = add_section(out, &h, s, parts[s].p, parts[s].n, err);
 	if (rc == 0)
-		memcpy(out->data, &h, sizeof h);
+		memcpy(out->data, &h, head);
 	ck_wipe(&h, sizeof h);
 	return rc;
 }
@@ -129,8 +148,10 @@ static int section(const uint8_t *whole, size_t len, const struct header *h, enu
 
 static int check_header(const struct header *h, struct ck_err *err)
 {
-	if (memcmp(h->magic, magic, sizeof magic) != 0 || h->version != VERSION)
-		return ck_fail(err, -EBADMSG, "not a layer index of version %d", VERSION);
+	if (memcmp(h->magic, magic, sizeof magic) != 0 ||
+	    (h->version != VERSION && h->version != VERSION_PREFETCH))
+		return ck_fail(err, -EBADMSG, "not a layer index of version %d or %d", VERSION,
+			       VERSION_PREFETCH);
 	if (h->compression > CK_COMPRESSION_ZSTD || h->tar_len > INT64_MAX)
 		return ck_fail(err, -EBADMSG, "the index is malformed");
 	return 0;
@@ -145,6 +166,24 @@ static int take_tag_key(struct ck_pass_result *r, const struct header *h, struct
 	return rc < 0 ? rc : ck_tags_ready(&r->tags, err);
 }
 
+/* The header of the index P[0..LEN), whose own copy of the tags' key is wiped. Sections that its
+ * version does not have are empty. */
+static int take_header(struct header *h, uint8_t *p, size_t len, struct ck_err *err)
+{
+	*h = (struct header){ 0 };
+	if (len >= header_len(VERSION)) {
+		memcpy(h, p, header_len(VERSION));
+		ck_wipe(p + offsetof(struct header, tag_key), sizeof h->tag_key);
+	}
+	if (len < header_len(h->version))
+		return ck_fail(err, -EBADMSG, "the index is shorter than its header");
+	int rc = check_header(h, err);
+	if (rc == 0)
+		memcpy(h->section, p + offsetof(struct header, section),
+		       (size_t)n_sections(h->version) * sizeof h->section[0]);
+	return rc;
+}
+
 /* Points R's tables into R->whole, LEN bytes. */
 static int point_into(struct ck_pass_result *r, struct ck_indexfile_about *about, size_t len,
 		      uint64_t in_len, struct ck_err *err)
@@ -153,12 +192,7 @@ static int point_into(struct ck_pass_result *r, struct ck_indexfile_about *about
 	struct ck_index *x = &r->index;
 	struct ck_units *u = &r->units;
 	uint8_t *whole = r->whole;
-
-	if (len < sizeof h)
-		return ck_fail(err, -EBADMSG, "the index is shorter than its header");
-	memcpy(&h, whole, sizeof h);
-	ck_wipe(whole + offsetof(struct header, tag_key), sizeof h.tag_key);
-	int rc = check_header(&h, err);
+	int rc = take_header(&h, whole, len, err);
 	const struct {
 		void *p;
 		size_t *n;
@@ -171,6 +205,7 @@ static int point_into(struct ck_pass_result *r, struct ck_indexfile_about *about
 		[UNITS] = { &u->units, &u->n_units },
 		[WINDOWS] = { &u->windows, &u->windows_len },
 		[TAGS] = { &r->tags.tags, &r->tags.n_tags },
+		[PREFETCH] = { &x->prefetch, &x->n_prefetch },
 	};
 	for (int s = 0; rc == 0 && s < N_SECTIONS; s++)
 		rc = section(whole, len, &h, s, parts[s].p, parts[s].n, err);

@@ -1,10 +1,11 @@
 /*
  * indexfile - what the verifying pass found out about a layer, as bytes: the layer index,
- * version 2.
+ * version 2, or 3 where it says what to prefetch.
  *
  * Little-endian, in sections of fixed-size elements (entries, extents, xattrs, names,
- * points, units, windows, chunk tags) that are used in place, behind a header that names
- * the blob (digest, size), the tar stream (diff_id, size) and the sections. Outside memory
+ * points, units, windows, chunk tags; from version 3 on, ranges to prefetch) that are used in
+ * place, behind a header that names the blob (digest, size), the tar stream (diff_id, size) and
+ * the sections. Outside memory
  * it is one zstd frame, and only ever seen sealed: see sealed.h and embedded.h.
  * Whoever holds a layer's key can write one; it is checked in full all the same.
  * Threads: any.

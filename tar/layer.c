@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "base/text.h"
+#include "tar/blobranges.h"
 #include "tar/embedded.h"
 #include "tar/inflate/decoder.h"
 #include "tar/pass.h"
@@ -250,9 +251,24 @@ static size_t index_max(uint64_t blob_len)
 	return max < CK_SEALED_MAX ? (size_t)max : CK_SEALED_MAX;
 }
 
-/* The index that an earlier pass sealed, from STORE. 0 with l->what set, or -ENOENT. */
+/* In the first of the stores up to END that keeps any; NULL: of all. */
+static void keep_index(const struct ck_layer *l, const char *digest, const struct ck_buf *sealed,
+		       const struct ck_index_store *store, const struct ck_index_store *end)
+{
+	struct ck_err err = { 0 };
+
+	while (store != end && !store->save)
+		store = store->next;
+	if (store == end)
+		return;
+	if (store->save(store->ctx, digest, sealed->data, sealed->len, &err) < 0)
+		ck_log(CK_LOG_WARNING, "%s: its index cannot be kept: %s", l->name, err.msg);
+}
+
+/* The index that an earlier pass sealed, from STORE, which is one of ALL: those before it keep it
+ * for the next time. 0 with l->what set, or -ENOENT. */
 static int load_index(struct ck_layer *l, const struct ck_layer_spec *spec, uint64_t blob_len,
-		      const struct ck_index_store *store)
+		      const struct ck_index_store *store, const struct ck_index_store *all)
 {
 	CK_BUF sealed = { .max = index_max(blob_len) };
 	char digest[CK_DIGEST_STR];
@@ -262,6 +278,8 @@ static int load_index(struct ck_layer *l, const struct ck_layer_spec *spec, uint
 	int rc = store->load(store->ctx, digest, &sealed, &err);
 	if (rc == 0)
 		rc = ck_sealed_read(&l->what, spec, blob_len, sealed.data, sealed.len, &err);
+	if (rc == 0)
+		keep_index(l, digest, &sealed, all, store);
 	if (rc < 0 && rc != -ENOENT)
 		ck_log(CK_LOG_WARNING, "%s: a kept index of it is not used: %s", l->name, err.msg);
 	return rc < 0 ? -ENOENT : 0;
@@ -288,13 +306,13 @@ static int load_any(struct ck_layer *l, const struct ck_layer_spec *spec, uint64
 	if (l->plain && load_embedded(l, spec) == 0)
 		return 0;
 	l->proof = CK_LAYER_KEPT_INDEX;
-	for (; store; store = store->next)
-		if (load_index(l, spec, blob_len, store) == 0)
+	for (const struct ck_index_store *s = store; s; s = s->next)
+		if (load_index(l, spec, blob_len, s, store) == 0)
 			return 0;
 	return -ENOENT;
 }
 
-/* In the first store that keeps any. */
+/* What a pass found out, for the first store that keeps any. */
 static void save_index(const struct ck_layer *l, const struct ck_layer_spec *spec,
 		       uint64_t blob_len, const struct ck_index_store *store)
 {
@@ -307,11 +325,10 @@ static void save_index(const struct ck_layer *l, const struct ck_layer_spec *spe
 	if (!store || !spec->key)
 		return;
 	ck_digest_str(digest, spec->digest);
-	int rc = ck_sealed_write(&sealed, &l->what, spec, blob_len, &err);
-	if (rc == 0)
-		rc = store->save(store->ctx, digest, sealed.data, sealed.len, &err);
-	if (rc < 0)
+	if (ck_sealed_write(&sealed, &l->what, spec, blob_len, &err) < 0)
 		ck_log(CK_LOG_WARNING, "%s: its index cannot be kept: %s", l->name, err.msg);
+	else
+		keep_index(l, digest, &sealed, store, NULL);
 }
 
 /* What there is to know of the layer: from an index, else by the pass. */
@@ -429,6 +446,19 @@ bool ck_layer_sealed(const struct ck_layer *l)
 enum ck_layer_proof ck_layer_proof(const struct ck_layer *l)
 {
 	return l->proof;
+}
+
+int ck_layer_prefetch(const struct ck_layer *l, bool all, struct ck_range **out, size_t *n,
+		      struct ck_err *err)
+{
+	const struct ck_blobranges_spec spec = { .units = &l->what.units,
+						 .blob_len = ck_reader_len(l->blob),
+						 .sealed = ck_layer_sealed(l),
+						 .tar = l->what.index.prefetch,
+						 .n_tar = l->what.index.n_prefetch,
+						 .all = all };
+
+	return ck_blobranges(out, n, &spec, err);
 }
 
 uint64_t ck_layer_fetched(const struct ck_layer *l)

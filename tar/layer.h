@@ -19,7 +19,7 @@
 #include "base/pool.h"
 #include "base/reader.h"
 #include "tar/cipher/blobkey.h"
-#include "tar/index/index.h"
+#include "tar/index/prefetch.h"
 #include "tar/unitcache.h"
 
 struct ck_layer; /* opaque */
@@ -32,6 +32,9 @@ struct ck_layer_spec {
 	const char *media_type;	       /* of the plaintext; a sealed layer is bound to it */
 	uint64_t index_off; /* sealed: where its plaintext is said to hold its index; 0: unknown */
 	bool full;	    /* make the pass, whatever index there is */
+	/* Borrowed, and told what became of it: a pass puts it into the index that it makes. NULL:
+	 * nothing is to be fetched first. */
+	struct ck_wants *wants;
 };
 
 /*
@@ -91,6 +94,14 @@ bool ck_layer_sealed(const struct ck_layer *l); /* each chunk of its blob proves
 /* How it was verified: all of it by a pass, or each chunk when it is read, which takes an index. */
 enum ck_layer_proof { CK_LAYER_IN_FULL, CK_LAYER_KEPT_INDEX, CK_LAYER_OWN_INDEX };
 enum ck_layer_proof ck_layer_proof(const struct ck_layer *l);
+
+/*
+ * Which ranges of the blob, its ciphertext, to fetch before they are asked for, in that order:
+ * those of which the index says so, and with ALL the rest of the blob behind them. In whole
+ * chunks, each byte once. *OUT, N of them, is the caller's to free. Errors: -ENOMEM.
+ */
+CK_MUST_CHECK int ck_layer_prefetch(const struct ck_layer *l, bool all, struct ck_range **out,
+				    size_t *n, struct ck_err *err);
 
 /* Bytes of the blob read so far, opening included. */
 uint64_t ck_layer_fetched(const struct ck_layer *l);

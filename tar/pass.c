@@ -258,6 +258,8 @@ int ck_pass_run(struct ck_pass_result *out, const struct ck_layer_spec *spec,
 		rc = run(&p, err);
 	if (rc == 0)
 		rc = ck_units_finish(&p.result.units, p.out_len, p.in_len, err);
+	if (rc == 0 && spec->wants)
+		rc = ck_prefetch_fill(&p.result.index, p.out_len, spec->wants, err);
 	ck_feed_close(p.feed);
 	ck_pipe_close(p.tar);
 	if (rc < 0)

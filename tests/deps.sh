@@ -6,10 +6,10 @@ packages="gcc make pkg-config libc6-dev binutils fuse3 libfuse3-dev libisal-dev 
 zlib1g-dev libarchive-dev libarchive-tools libjansson-dev libssl-dev openssl
 libcurl4-openssl-dev curl libnghttp2-dev libprotobuf-c-dev protobuf-c-compiler
 libmicrohttpd-dev libcmocka-dev umoci jq attr libcap2-bin pigz valgrind strace git
-ca-certificates xxd procps crun podman systemd-container acl fio rsync stress-ng"
+ca-certificates xxd procps crun podman systemd-container acl fio rsync stress-ng docker-registry apache2-utils tinyproxy-bin"
 
 # The benchmarks' peers.
-[ "${1:-}" != bench ] || packages="$packages gocryptfs squashfuse squashfs-tools archivemount time"
+[ "${1:-}" != bench ] || packages="$packages gocryptfs squashfuse squashfs-tools archivemount time libsqlite3-dev"
 
 missing=
 for p in $packages; do

@@ -66,10 +66,13 @@ size_t ck_cached_blob_forget(struct ck_cached_blob *b, uint64_t first, uint64_t 
 /* Bytes of the blob that are there now. */
 uint64_t ck_cached_blob_bytes(struct ck_cached_blob *b);
 
+#define CK_CACHE_INDEX "index"
+
 /*
  * Small things, whole, by the digest of their bytes or (KIND "index") of the blob that they are
- * about. KIND is a short word that files of its kind end in. Load appends within OUT's max and
- * checks nothing; load errors: -ENOENT, others; save errors are the caller's to overlook.
+ * about. KIND is a word of at most 16 lower-case letters, not "blobs": the directory of its files.
+ * Load appends within OUT's max and checks nothing; load errors: -ENOENT, others; save errors are
+ * the caller's to overlook.
  */
 CK_MUST_CHECK int ck_blobcache_load(struct ck_blobcache *c, const char *kind,
 				    const uint8_t digest[CK_SHA256_LEN], struct ck_buf *out,

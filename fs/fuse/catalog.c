@@ -349,7 +349,7 @@ int ck_catalog_read(const struct ck_catalog *c, const struct ck_item *item, void
 	else if (item->kind == CK_ITEM_PATCH)
 		return read_patch(c, buf, nbytes, off, err);
 	else if (item->kind == CK_ITEM_TAR)
-		return ck_layer_pread(c->stack->layers[item->layer], buf, nbytes, off, err);
+		return ck_stack_pread(c->stack, item->layer, buf, nbytes, off, err);
 	else
 		return ck_stack_read(c->stack, item->layer, ck_item_entry(item), buf, nbytes, off,
 				     err);

@@ -23,6 +23,7 @@
 #include "fs/fuse/ops.h"
 #include "fs/fuse/report.h"
 #include "fs/fuse/writable.h"
+#include "fs/oci/origin.h"
 
 enum { MAX_THREADS = CK_DEADLINE_SLOTS, IDLE_THREADS = 4 };
 
@@ -208,6 +209,8 @@ static void *watch_signals(void *arg)
 		nanosleep(&pause, NULL);
 	ck_log(CK_LOG_INFO, "%s: unmounting %s", strsignal(sig), w->m->dir);
 	detach(w->m);
+	/* Who waits for the network would wait for longer than anybody waits for us. */
+	ck_image_cancel(w->m->about.stack->image);
 	fuse_session_exit(w->m->session);
 	while (!atomic_load(&w->done)) {
 		pthread_kill(w->server, SIGURG);
@@ -388,6 +391,8 @@ static void tell_about(struct ck_mount *m)
 		.mounted_at = (uint64_t)time(NULL),
 		.mounted_ms = ck_now_ms(),
 		.prefetch = m->spec.prefetch,
+		.net = ck_image_net(c->stack->image),
+		.remotes = ck_image_remotes(c->stack->image),
 	};
 }
 

@@ -50,6 +50,8 @@ static const struct field layer_fields[] = {
 	FIELD(ck_report_layer, verified, STRING),
 	FIELD(ck_report_layer, index, STRING_OR_NULL),
 	FIELD(ck_report_layer, bytes_fetched, NUMBER),
+	FIELD(ck_report_layer, prefetch_ranges, NUMBER_OR_NULL),
+	FIELD(ck_report_layer, prefetch_bytes, NUMBER_OR_NULL),
 	FIELD(ck_report_layer, bytes_moved, NUMBER_OR_NULL),
 	FIELD(ck_report_layer, bytes_kept, NUMBER_OR_NULL),
 };

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "fs/fuse/counters.h"
 #include "fs/registry/progress.h"
+#include "fs/registry/remote.h"
 #include "fs/stack.h"
 
 struct ck_report_layer {
@@ -26,6 +27,8 @@ struct ck_report_layer {
 	uint64_t bytes_fetched;	 /* of the blob, opening included, wherever it is */
 	uint64_t bytes_moved;	 /* over the network; CK_REPORT_NONE where the blob is local */
 	uint64_t bytes_kept;	 /* in the cache of blobs, now; likewise */
+	/* What its index says to fetch first, of the tar stream; CK_REPORT_NONE: not told. */
+	uint64_t prefetch_ranges, prefetch_bytes;
 };
 
 /* Of an image in a registry. */
@@ -71,6 +74,8 @@ struct ck_report_source {
 	const char *view;
 	uint64_t mounted_at, mounted_ms;	     /* Unix time; by ck_now_ms */
 	const struct ck_prefetch_progress *prefetch; /* NULL: there is none */
+	struct ck_net *net;			     /* NULL: the image is local */
+	struct ck_remote *const *remotes; /* of layers; NULL, any or all: they are local */
 };
 
 /* What SOURCE has now, its strings borrowed, the last error's from LAST_ERROR. *OUT is the

@@ -1,5 +1,5 @@
 /*
- * artifact - the sealed indexes of an image, kept beside it in its layout.
+ * artifact - the sealed indexes of an image, kept beside it in its layout or registry.
  *
  * They are an artifact that refers to the image's manifest (fs/oci/artifactdoc.h), and that
  * is found as in a registry without the referrers API: by the index named
@@ -10,7 +10,8 @@
 #ifndef CK_ARTIFACT_H
 #define CK_ARTIFACT_H
 
-#include "fs/oci/manifest.h"
+#include "fs/oci/blobstore.h"
+#include "fs/registry/registry.h"
 #include "tar/layer.h"
 
 /* A sealed index, and the digest of the layer's blob that it is about. All borrowed. */
@@ -21,15 +22,14 @@ struct ck_index_blob {
 };
 
 /*
- * Adds BLOBS[0..N), at least one, to the oci layout DIR for the image whose manifest SUBJECT
- * describes, as fs/oci/writer.h adds an image: DIR is made where it is missing, and it is
- * whole or not at all. An older artifact of
- * ours makes way for it (its blobs stay, until somebody collects what nothing leads to);
- * what else refers to the image stays. Of several indexes of one layer the first is taken.
+ * Adds BLOBS[0..N), at least one, to S for the image whose manifest SUBJECT describes, as an
+ * image is added: whole or not at all. An older artifact of ours makes way for it (its blobs
+ * stay, until somebody collects what nothing leads to); what else refers to the image stays.
+ * Of several indexes of one layer the first is taken.
  * Errors: -EINVAL (N), -EFBIG, -EBADMSG (the list of referrers that is there is damaged),
- * those of ck_blobstore_open and ck_blobstore_commit.
+ * those of ck_blobstore_put and ck_blobstore_add.
  */
-CK_MUST_CHECK int ck_artifact_write(const char *dir, const struct ck_descriptor *subject,
+CK_MUST_CHECK int ck_artifact_write(struct ck_blobstore *s, const struct ck_descriptor *subject,
 				    const struct ck_index_blob *blobs, size_t n,
 				    uint8_t manifest_digest[CK_SHA256_LEN], struct ck_err *err);
 
@@ -43,6 +43,11 @@ struct ck_artifact; /* opaque */
  */
 CK_MUST_CHECK int ck_artifact_open(struct ck_artifact **out, const char *dir,
 				   const char *manifest_digest, struct ck_err *err);
+
+/* The same in the repository where the image is. R must outlive it. Errors: as above, and those
+ * of ck_registry_referrers. */
+CK_MUST_CHECK int ck_artifact_open_remote(struct ck_artifact **out, struct ck_registry *r,
+					  const char *manifest_digest, struct ck_err *err);
 void ck_artifact_close(struct ck_artifact *a); /* NULL is allowed */
 
 static inline void ck_artifact_closep(struct ck_artifact **a)

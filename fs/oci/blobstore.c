@@ -1,234 +1,213 @@
+#include "fs/oci/blobstore.h"
+
 #include <errno.h>
-#include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "base/file.h"
-#include "fs/oci/blobstore_steps.h"
+#include "fs/oci/blobstore_ops.h"
+#include "fs/oci/layout.h"
 
-enum { MAX_OPEN = 64, HEX_LEN = 2 * CK_SHA256_LEN + 1 };
-
-#define OCI_MARK "{\"imageLayoutVersion\":\"1.0.0\"}"
-#define DIR_MARK "Directory Transport Version: 1.1\n"
-
-int ck_blobstore_open(struct ck_blobstore **out, enum ck_transport transport, const char *dir,
-		      bool make, struct ck_err *err)
-{
-	CK_AUTO(ck_freep) struct ck_blobstore *s = calloc(1, sizeof *s);
-
-	if (!s)
-		return ck_nomem(err, "opening a layout");
-	int rc = ck_outdir_open(&s->dir, transport, dir, make, err);
-	if (rc < 0)
-		return rc;
-	pthread_mutex_init(&s->lock, NULL);
-	*out = ck_take(s);
-	return 0;
-}
+enum { COPY_PIECE = 1 << 18, COPY_TRIES = 4 };
 
 void ck_blobstore_close(struct ck_blobstore *s)
 {
-	if (!s)
+	if (s)
+		s->ops->close(s);
+}
+
+const char *ck_blobstore_name(const struct ck_blobstore *s)
+{
+	return s->name;
+}
+
+/* 1: what is KNOWN is there already. */
+static int open_blob(struct ck_new_blob **out, struct ck_blobstore *s,
+		     const struct ck_known_blob *known, struct ck_err *err)
+{
+	CK_AUTO(ck_new_blob_dropp) struct ck_new_blob *b = NULL;
+	int rc = s->ops->blob(&b, s, known, err);
+
+	if (rc)
+		return rc;
+	b->store = s;
+	b->hash = EVP_MD_CTX_new();
+	if (!b->hash || !EVP_DigestInit_ex(b->hash, EVP_sha256(), NULL))
+		return ck_nomem(err, "hashing a blob");
+	*out = ck_take(b);
+	return 0;
+}
+
+int ck_blobstore_blob(struct ck_new_blob **out, struct ck_blobstore *s, struct ck_err *err)
+{
+	return open_blob(out, s, NULL, err);
+}
+
+int ck_new_blob_write(struct ck_new_blob *b, const void *p, size_t nbytes, struct ck_err *err)
+{
+	if (!b->hash)
+		return ck_fail(err, -EINVAL, "the blob was ended");
+	if (nbytes > INT64_MAX - b->size)
+		return ck_fail(err, -EFBIG, "a blob grows too large");
+	int rc = b->store->ops->write(b, p, nbytes, err);
+	if (rc < 0)
+		return ck_wrap(err, "%s", b->store->name);
+	if (!EVP_DigestUpdate(b->hash, p, nbytes))
+		return ck_fail(err, -EIO, "cannot hash a blob");
+	b->size += nbytes;
+	return 0;
+}
+
+/* Its digest, which can be had once. */
+static int finish_hash(struct ck_new_blob *b, uint8_t digest[CK_SHA256_LEN], struct ck_err *err)
+{
+	if (!b->hash)
+		return ck_fail(err, -EINVAL, "the blob was ended");
+	int ok = EVP_DigestFinal_ex(b->hash, digest, NULL);
+	EVP_MD_CTX_free(ck_take(b->hash));
+	return ok ? 0 : ck_fail(err, -EIO, "cannot hash a blob");
+}
+
+static int hand_over(struct ck_new_blob *b, const uint8_t digest[CK_SHA256_LEN], struct ck_err *err)
+{
+	int rc = b->store->ops->end(b, digest, err);
+
+	return rc < 0 ? ck_wrap(err, "%s", b->store->name) : 0;
+}
+
+int ck_new_blob_end(struct ck_new_blob *b, uint8_t digest[CK_SHA256_LEN], uint64_t *size,
+		    struct ck_err *err)
+{
+	int rc = finish_hash(b, digest, err);
+	if (rc == 0)
+		rc = hand_over(b, digest, err);
+	*size = b->size;
+	return rc;
+}
+
+void ck_new_blob_drop(struct ck_new_blob *b)
+{
+	if (!b)
 		return;
-	for (size_t i = 0; i < s->n_items; i++)
-		ck_tempfile_drop(&s->items[i].file);
-	ck_outdir_close(&s->dir, s->committed);
-	pthread_mutex_destroy(&s->lock);
-	free(s->items);
-	free(s);
+	EVP_MD_CTX_free(b->hash);
+	b->store->ops->drop(b);
 }
 
-const struct ck_layout *ck_blobstore_layout(const struct ck_blobstore *s)
+int ck_blobstore_put(struct ck_blobstore *s, const void *p, size_t nbytes,
+		     uint8_t digest[CK_SHA256_LEN], struct ck_err *err)
 {
-	return &s->dir.layout;
+	CK_AUTO(ck_new_blob_dropp) struct ck_new_blob *b = NULL;
+	uint64_t size;
+
+	int rc = ck_blobstore_blob(&b, s, err);
+	if (rc == 0)
+		rc = ck_new_blob_write(b, p, nbytes, err);
+	return rc < 0 ? rc : ck_new_blob_end(b, digest, &size, err);
 }
 
-bool ck_blobstore_there(const struct ck_blobstore *s, const uint8_t digest[CK_SHA256_LEN],
-			uint64_t size)
-{
-	char name[HEX_LEN];
-	struct stat st;
+/* A copy in the making. */
+struct copy {
+	struct ck_reader *from;
+	uint8_t *piece; /* room for COPY_PIECE bytes */
+	ck_progress_fn *progress;
+	void *ctx;
+	uint64_t told; /* how far the progress is: it does not go back */
+};
 
-	ck_hex(name, digest, CK_SHA256_LEN);
-	return fstatat(s->dir.blobs, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
-	       (uint64_t)st.st_size == size;
+static void tell(struct copy *c, uint64_t nbytes)
+{
+	if (!c->progress || (nbytes <= c->told && nbytes))
+		return;
+	c->told = nbytes;
+	c->progress(c->ctx, nbytes, ck_reader_len(c->from));
 }
 
-static struct ck_blobitem *find(const struct ck_blobstore *s, const uint8_t digest[CK_SHA256_LEN])
+static int copy_bytes(struct copy *c, struct ck_new_blob *b, struct ck_err *err)
 {
-	for (size_t i = 0; i < s->n_items; i++)
-		if (memcmp(s->items[i].digest, digest, CK_SHA256_LEN) == 0)
-			return &s->items[i];
-	return NULL;
-}
+	uint64_t len = ck_reader_len(c->from);
 
-bool ck_blobstore_has(struct ck_blobstore *s, const uint8_t digest[CK_SHA256_LEN], uint64_t size)
-{
-	pthread_mutex_lock(&s->lock);
-	const struct ck_blobitem *i = find(s, digest);
-	bool has = i && i->size == size;
-	pthread_mutex_unlock(&s->lock);
-	return has || ck_blobstore_there(s, digest, size);
-}
-
-/* With the lock held. */
-static int add_item(struct ck_blobstore *s, struct ck_tempfile *file,
-		    const uint8_t digest[CK_SHA256_LEN], uint64_t size, struct ck_err *err)
-{
-	struct ck_blobitem *i = find(s, digest);
-
-	if (i && (i->ours || !file))
-		return 0;
-	if (!i && s->n_items == s->cap) {
-		size_t cap = s->cap ? 2 * s->cap : 64;
-		struct ck_blobitem *more = reallocarray(s->items, cap, sizeof *more);
-		if (!more)
-			return ck_nomem(err, "adding a blob");
-		s->items = more;
-		s->cap = cap;
-	}
-	if (!i)
-		i = &s->items[s->n_items++];
-	*i = (struct ck_blobitem){ .size = size, .ours = file, .file = CK_TEMPFILE_NONE };
-	memcpy(i->digest, digest, CK_SHA256_LEN);
-	if (file) {
-		i->file = *file;
-		*file = (struct ck_tempfile)CK_TEMPFILE_NONE;
+	for (uint64_t off = 0; off < len;) {
+		size_t n = len - off < COPY_PIECE ? (size_t)(len - off) : COPY_PIECE;
+		int rc = ck_reader_pread(c->from, c->piece, n, off, err);
+		if (rc == 0)
+			rc = ck_new_blob_write(b, c->piece, n, err);
+		if (rc < 0)
+			return rc;
+		off += n;
+		tell(c, off);
 	}
 	return 0;
 }
 
-int ck_blobstore_add(struct ck_blobstore *s, struct ck_tempfile *file,
-		     const uint8_t digest[CK_SHA256_LEN], uint64_t size, struct ck_err *err)
+static int copy_once(struct copy *c, struct ck_blobstore *s, const uint8_t digest[CK_SHA256_LEN],
+		     struct ck_err *err)
 {
-	/* What has a name already need not stay open either. */
-	if (file && (file->name[0] || atomic_fetch_add(&s->n_open, 1) >= MAX_OPEN)) {
-		int rc = ck_tempfile_park(file, err);
-		if (rc < 0)
-			return rc;
-	}
-	pthread_mutex_lock(&s->lock);
-	int rc = add_item(s, file, digest, size, err);
-	pthread_mutex_unlock(&s->lock);
-	return rc;
-}
+	CK_AUTO(ck_new_blob_dropp) struct ck_new_blob *b = NULL;
+	uint8_t is[CK_SHA256_LEN];
+	uint64_t len = ck_reader_len(c->from);
 
-static int place(const struct ck_blobstore *s, struct ck_blobitem *i, struct ck_err *err)
-{
-	char name[HEX_LEN];
-
-	/* Another writer's is as good. */
-	if (ck_blobstore_there(s, i->digest, i->size))
-		return 0;
-	ck_hex(name, i->digest, CK_SHA256_LEN);
-	if (!i->ours)
-		return ck_fail(err, -ENOENT, "blob %s was there, and has been removed meanwhile",
-			       name);
-	bool taken = faccessat(s->dir.blobs, name, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
-	int rc = ck_tempfile_place(&i->file, name, err);
-	/* A damaged one that ours replaced is no loss. */
-	i->placed = rc == 0 && !taken;
-	return rc;
-}
-
-/* Writes the file NAME into the layout's own directory, with the mode of the one before. */
-static int put_file(const struct ck_blobstore *s, const char *name, const void *p, size_t nbytes,
-		    struct ck_err *err)
-{
-	int root = s->dir.layout.fd;
-	CK_AUTO(ck_tempfile_drop) struct ck_tempfile f = CK_TEMPFILE_NONE;
-	struct stat st;
-
-	int rc = ck_tempfile_open(&f, root, err);
+	int rc = open_blob(&b, s, &(struct ck_known_blob){ digest, len }, err);
+	if (rc > 0)
+		tell(c, len);
+	if (rc)
+		return rc < 0 ? rc : 0;
+	rc = copy_bytes(c, b, err);
 	if (rc == 0)
-		rc = ck_fd_write(f.fd, p, nbytes, name, err);
+		rc = finish_hash(b, is, err);
 	if (rc < 0)
 		return rc;
-	if (fstatat(root, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
-		(void)fchmod(f.fd, st.st_mode & 0777);
-	if (fsync(f.fd) < 0)
-		return ck_fail(err, -errno, "cannot write %s: %s", name, strerror(errno));
-	return ck_tempfile_place(&f, name, err);
+	if (memcmp(is, digest, sizeof is) != 0)
+		return ck_fail(err, -EBADMSG, "its bytes do not have that digest: it is damaged");
+	return hand_over(b, digest, err);
 }
 
-static const char *mark_name(const struct ck_blobstore *s)
+int ck_blobstore_copy(struct ck_blobstore *s, struct ck_reader *from,
+		      const uint8_t digest[CK_SHA256_LEN], ck_progress_fn *progress, void *ctx,
+		      struct ck_err *err)
 {
-	return s->dir.layout.transport == CK_TRANSPORT_OCI ? "oci-layout" : "version";
-}
+	CK_AUTO(ck_freep) uint8_t *piece = malloc(COPY_PIECE);
+	struct copy c = { from, piece, progress, ctx, 0 };
+	int rc = -ESTALE;
 
-/* Says what kind of directory it is, where that is not said. */
-static int put_mark(const struct ck_blobstore *s, bool *made, struct ck_err *err)
-{
-	bool oci = s->dir.layout.transport == CK_TRANSPORT_OCI;
-	const char *text = oci ? OCI_MARK : DIR_MARK;
-	int rc = ck_layout_version(&s->dir.layout, err);
-
-	if (rc != -ENOENT)
-		return rc;
-	rc = put_file(s, mark_name(s), text, strlen(text), err);
-	*made = rc == 0;
+	if (!piece)
+		return ck_nomem(err, "copying a blob");
+	for (int i = 0; rc == -ESTALE && i < COPY_TRIES; i++)
+		rc = copy_once(&c, s, digest, err);
 	return rc;
 }
 
-static void undo(struct ck_blobstore *s, bool made_mark)
+static int check_blob(struct ck_blobstore *s, const json_t *obj, const struct ck_descriptor *d,
+		      struct ck_err *err)
 {
-	for (size_t i = 0; i < s->n_items; i++) {
-		char name[HEX_LEN];
-		ck_hex(name, s->items[i].digest, CK_SHA256_LEN);
-		if (s->items[i].placed)
-			(void)unlinkat(s->dir.blobs, name, 0);
-	}
-	if (made_mark)
-		(void)unlinkat(s->dir.layout.fd, mark_name(s), 0);
+	/* A foreign layer is elsewhere. */
+	int rc = json_object_get(obj, "urls") ? 1 : s->ops->has(s, d->digest, d->size, err);
+
+	if (rc)
+		return rc < 0 ? rc : 0;
+	return ck_fail(err, -EINVAL, "its blob %s was not written", d->digest_str);
 }
 
-static int publish(struct ck_blobstore *s, const struct ck_buf *root, bool *made_mark,
-		   struct ck_err *err)
+int ck_blobstore_whole(struct ck_blobstore *s, const struct ck_new_manifest *new,
+		       struct ck_err *err)
 {
-	int rc = 0;
+	CK_AUTO(ck_manifest_free) struct ck_manifest m = { 0 };
+	int rc = ck_manifest_parse(&m, new->p, new->d.size, new->d.media_type, err);
 
-	for (size_t i = 0; rc == 0 && i < s->n_items; i++)
-		rc = place(s, &s->items[i], err);
 	if (rc == 0)
-		rc = put_mark(s, made_mark, err);
-	if (rc == 0)
-		rc = ck_outdir_sync(&s->dir, err);
-	if (rc < 0)
-		return rc;
-	rc = put_file(s, ck_layout_root_name(&s->dir.layout), root->data, root->len, err);
-	s->committed = rc == 0;
-	return rc < 0 ? rc : ck_outdir_sync_root(&s->dir, err);
+		rc = check_blob(s, json_object_get(m.json, "config"), &m.config, err);
+	for (size_t i = 0; rc == 0 && i < m.n_layers; i++)
+		rc = check_blob(s, json_array_get(json_object_get(m.json, "layers"), i),
+				&m.layers[i], err);
+	return rc < 0 ? ck_wrap(err, "manifest") : 0;
 }
 
-static int commit_locked(struct ck_blobstore *s, ck_blobstore_root_fn *make, void *ctx,
-			 struct ck_err *err)
+int ck_blobstore_add(struct ck_blobstore *s, const struct ck_new_manifest *m, struct ck_err *err)
 {
-	CK_BUF old = { 0 }, new = { 0 };
-	bool made_mark = false;
-
-	int rc = ck_layout_root(&s->dir.layout, &old, err);
-	if (rc == 0 || rc == -ENOENT)
-		rc = make(ctx, &old, &new, err);
-	if (rc == 0 && new.len > CK_LAYOUT_MAX_DOC)
-		rc = ck_fail(err, -EFBIG, "%s would grow to %zu bytes, more than the %d allowed",
-			     ck_layout_root_name(&s->dir.layout), new.len, CK_LAYOUT_MAX_DOC);
-	if (rc == 0)
-		rc = publish(s, &new, &made_mark, err);
-	if (!s->committed)
-		undo(s, made_mark);
-	return rc;
-}
-
-int ck_blobstore_commit(struct ck_blobstore *s, ck_blobstore_root_fn *root, void *ctx,
-			struct ck_err *err)
-{
+	if (m->d.size > CK_LAYOUT_MAX_DOC)
+		return ck_fail(err, -EFBIG,
+			       "its manifest has %" PRIu64 " bytes, more than the %d allowed",
+			       m->d.size, CK_LAYOUT_MAX_DOC);
 	if (s->tried)
-		return ck_fail(err, -EINVAL, "a layout is changed once only");
+		return ck_fail(err, -EINVAL, "%s is changed once only", s->name);
 	s->tried = true;
-	int rc = ck_outdir_lock(&s->dir, err);
-	if (rc < 0)
-		return rc;
-	rc = commit_locked(s, root, ctx, err);
-	ck_outdir_unlock(&s->dir);
-	return rc;
+	return s->ops->add(s, m, err);
 }

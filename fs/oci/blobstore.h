@@ -1,29 +1,23 @@
 /*
- * blobstore - the files of a layout that is written to: blobs, which nobody sees until all
- * of them are there, and then the root document that leads to them.
- *
- * Blobs are files without names (fs/oci/tempfile.h) until the commit. The first 64 are kept
- * open; those after them get a temporary name each, because a process has few descriptors,
- * and the limit on them is its owner's to set. A process that is killed leaves nothing
- * behind, or such temporary names, or whole blobs that nothing leads to yet.
- * Threads: all but commit and close may run on any number of threads at once.
+ * blobstore - where an image, or what refers to one, is written to: a layout
+ * (fs/oci/layoutstore.h) or a repository of a registry (fs/registry/push.h). Blobs, which
+ * nobody finds until all of them are there, and then the manifest that leads to them.
+ * Threads: all but add and close may run on any number of threads at once, one at a time for
+ * each blob.
  */
 #ifndef CK_BLOBSTORE_H
 #define CK_BLOBSTORE_H
 
-#include <stdbool.h>
+#include <jansson.h>
 
-#include "base/buf.h"
-#include "fs/oci/layout.h"
+#include "base/err.h"
+#include "base/reader.h"
+#include "fs/oci/manifest.h"
 #include "tar/layer.h"
 
 struct ck_blobstore; /* opaque */
 
-/* Opens DIR as ck_outdir_open does. *OUT is the caller's to close. */
-CK_MUST_CHECK int ck_blobstore_open(struct ck_blobstore **out, enum ck_transport transport,
-				    const char *dir, bool make, struct ck_err *err);
-/* Forgets what was not committed, and removes a directory that was made for it. Its new
- * blobs must have been dropped. NULL is allowed. */
+/* Forgets what was not added. Its new blobs must have been dropped. NULL is allowed. */
 void ck_blobstore_close(struct ck_blobstore *s);
 
 static inline void ck_blobstore_closep(struct ck_blobstore **s)
@@ -31,11 +25,8 @@ static inline void ck_blobstore_closep(struct ck_blobstore **s)
 	ck_blobstore_close(*s);
 }
 
-/* For reading what is there. Borrowed. */
-const struct ck_layout *ck_blobstore_layout(const struct ck_blobstore *s);
-
-/* Whether the blob will be there after the commit. */
-bool ck_blobstore_has(struct ck_blobstore *s, const uint8_t digest[CK_SHA256_LEN], uint64_t size);
+/* What it is called in messages: a directory, "HOST/REPO". Borrowed. */
+const char *ck_blobstore_name(const struct ck_blobstore *s);
 
 /* A blob in the making. */
 struct ck_new_blob; /* opaque */
@@ -44,12 +35,13 @@ struct ck_new_blob; /* opaque */
 CK_MUST_CHECK int ck_blobstore_blob(struct ck_new_blob **out, struct ck_blobstore *s,
 				    struct ck_err *err);
 
-/* Appends to the blob, and hashes. Errors: errnos, -EFBIG. */
+/* Appends to the blob, and hashes. Errors: errnos, -EFBIG; -ESTALE (a registry has lost what
+ * it took, and may take it if it is written once more). */
 CK_MUST_CHECK int ck_new_blob_write(struct ck_new_blob *b, const void *p, size_t nbytes,
 				    struct ck_err *err);
 
-/* Ends the blob: its bytes are on the disk, and it is part of the next commit. Nothing but
- * dropping it makes sense afterwards. Errors: errnos. */
+/* Ends the blob: its bytes are on the disk or with the registry, and a manifest may name it.
+ * Nothing but dropping it makes sense afterwards. Errors: as above. */
 CK_MUST_CHECK int ck_new_blob_end(struct ck_new_blob *b, uint8_t digest[CK_SHA256_LEN],
 				  uint64_t *size, struct ck_err *err);
 
@@ -61,35 +53,36 @@ static inline void ck_new_blob_dropp(struct ck_new_blob **b)
 	ck_new_blob_drop(*b);
 }
 
-/* A small blob at once. */
+/* A small blob at once. Errors: errnos. */
 CK_MUST_CHECK int ck_blobstore_put(struct ck_blobstore *s, const void *p, size_t nbytes,
 				   uint8_t digest[CK_SHA256_LEN], struct ck_err *err);
 
 /*
- * Copies FROM, whose bytes must have DIGEST. What the layout has already, by name and size,
- * is not read. PROGRESS may be NULL.
+ * Copies FROM, whose bytes must have DIGEST. What is there already, by name and size, is not
+ * read. PROGRESS may be NULL.
  * Errors: -EBADMSG (they do not), those of the reader, errnos.
  */
 CK_MUST_CHECK int ck_blobstore_copy(struct ck_blobstore *s, struct ck_reader *from,
 				    const uint8_t digest[CK_SHA256_LEN], ck_progress_fn *progress,
 				    void *ctx, struct ck_err *err);
 
-/*
- * Makes the new root document: NEW (empty) from OLD, the one that is there, empty when
- * there is none. The layout is locked meanwhile; more blobs may be put into it.
- */
-typedef int ck_blobstore_root_fn(void *ctx, const struct ck_buf *old, struct ck_buf *new,
-				 struct ck_err *err);
+/* A manifest, and what it is. All borrowed. */
+struct ck_new_manifest {
+	const void *p;
+	struct ck_descriptor d; /* of P[0..d.size) */
+	const char *name;	/* of an image: a layout's REF, a registry's tag; may be NULL */
+	const json_t *platform; /* of an image, for an index; may be NULL */
+	const struct ck_descriptor *subject; /* NULL: it is an image; else an artifact of ours
+						about that image, in the place of older ones */
+};
 
 /*
- * Makes everything visible: blobs first, what ROOT makes last, each on the disk before the
- * next. Once only. On failure the old state is there still, but for this: when the very
- * last step fails, having the directory written to the disk, the new one is there and may
- * not outlive a crash.
- * Errors: -EBUSY (locked by another), -EFBIG (a root document above 4 MiB), -ENOENT (a
- * blob that was there is gone), errnos, those of ROOT.
+ * Makes everything visible: blobs first, then what leads to them. Once only. On failure the
+ * old state is there still, but for what the kind of store says.
+ * Errors: -EINVAL (an image's blob was not written and is not there), -EFBIG (a document grows
+ * above 4 MiB), those of ck_manifest_parse, errnos.
  */
-CK_MUST_CHECK int ck_blobstore_commit(struct ck_blobstore *s, ck_blobstore_root_fn *root, void *ctx,
-				      struct ck_err *err);
+CK_MUST_CHECK int ck_blobstore_add(struct ck_blobstore *s, const struct ck_new_manifest *m,
+				   struct ck_err *err);
 
 #endif

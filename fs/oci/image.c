@@ -4,35 +4,39 @@
 #include <string.h>
 
 #include "base/json.h"
-#include "fs/oci/layout.h"
+#include "base/log.h"
 #include "fs/oci/manifest.h"
 #include "fs/oci/media.h"
+#include "fs/oci/origin.h"
 #include "fs/oci/pick.h"
 #include "fs/oci/platform.h"
 #include "fs/oci/reference.h"
+#include "fs/oci/source.h"
 
 enum { MAX_NESTED = 2 };
 
 /* What an image owns; PUB is what its users see. */
 struct store {
 	struct ck_image pub;
-	struct ck_layout layout;
-	char *media_type; /* of the manifest, as its descriptor says; NULL in a dir */
+	struct ck_source source;
+	char *media_type; /* of the manifest, as its descriptor or a registry says; NULL in a dir */
 	struct ck_buf manifest, config;
 	struct ck_manifest doc;
 	struct ck_image_layer *layers;
+	struct ck_remote **remotes; /* of the layers' blobs that were opened last */
 };
 
 static void store_free(struct store *s)
 {
 	if (!s)
 		return;
-	ck_layout_close(&s->layout);
+	ck_source_close(&s->source);
 	free(s->media_type);
 	ck_buf_free(&s->manifest);
 	ck_buf_free(&s->config);
 	ck_manifest_free(&s->doc);
 	free(s->layers);
+	free(s->remotes);
 	free(s);
 }
 
@@ -51,26 +55,22 @@ static int read_next(struct store *s, const struct ck_descriptor *d, struct ck_b
 		return ck_nomem(err, "opening an image");
 	ck_buf_free(doc);
 	bool index = ck_media_is_index(d->media_type);
-	int rc = ck_layout_doc(&s->layout, d, index ? doc : &s->manifest, err);
+	int rc = ck_source_doc(&s->source, d, index ? doc : &s->manifest, err);
 	return rc < 0 ? ck_wrap(err, "%s %s", index ? "index" : "manifest", d->digest_str) : 0;
 }
 
-/* Walks from index.json through nested indexes to the manifest. */
-static int find_in_index(struct store *s, const struct ck_reference *ref, struct ck_wish wish,
-			 struct ck_err *err)
+/* Walks from the index DOC, which is called WHAT, through nested indexes to the manifest. */
+static int walk(struct store *s, struct ck_buf *doc, const char *root, struct ck_wish wish,
+		struct ck_err *err)
 {
-	CK_BUF doc = { 0 };
-	char what[96] = "index.json";
-	int rc = ck_layout_root(&s->layout, &doc, err);
+	char what[96];
 
-	wish.layout = true;
-	wish.name = ref->name;
-	wish.pin = ref->pin;
-	for (int depth = 0; rc == 0; depth++) {
+	snprintf(what, sizeof what, "%s", root);
+	for (int depth = 0;; depth++) {
 		CK_AUTO(ck_json_freep) json_t *index = NULL;
 		struct ck_descriptor d;
 
-		rc = ck_manifest_list_parse(&index, doc.data, doc.len, s->media_type, err);
+		int rc = ck_manifest_list_parse(&index, doc->data, doc->len, s->media_type, err);
 		if (rc == 0)
 			rc = ck_pick(&d, index, &wish, err);
 		if (rc < 0)
@@ -82,7 +82,7 @@ static int find_in_index(struct store *s, const struct ck_reference *ref, struct
 		if (more && depth == MAX_NESTED)
 			return ck_fail(err, -EBADMSG, "%s: indexes are nested more than %d deep",
 				       what, MAX_NESTED);
-		rc = read_next(s, &d, &doc, err);
+		rc = read_next(s, &d, doc, err);
 		if (rc < 0)
 			return rc;
 		if (!more && *wish.pin)
@@ -94,14 +94,55 @@ static int find_in_index(struct store *s, const struct ck_reference *ref, struct
 		wish.layout = false;
 		wish.name = NULL;
 	}
-	return rc;
+}
+
+static int find_in_layout(struct store *s, const struct ck_reference *ref, struct ck_wish wish,
+			  struct ck_err *err)
+{
+	CK_BUF doc = { 0 };
+	int rc = ck_layout_root(&s->source.layout, &doc, err);
+
+	wish.layout = true;
+	wish.name = ref->name;
+	wish.pin = ref->pin;
+	return rc < 0 ? rc : walk(s, &doc, "index.json", wish, err);
+}
+
+/* A tag is asked for once: what it names then is what is read. */
+static int find_in_registry(struct store *s, const struct ck_reference *ref, struct ck_wish wish,
+			    struct ck_err *err)
+{
+	char digest[CK_DIGEST_STR], what[96];
+	bool pinned = ref->pin[0];
+	CK_BUF doc = { 0 };
+	int rc;
+
+	snprintf(digest, sizeof digest, "%s", ref->pin);
+	if (pinned)
+		rc = ck_source_pinned(&s->source, digest, &doc, &s->media_type, err);
+	else
+		rc = ck_registry_resolve(s->source.registry, ref->name, &doc, &s->media_type,
+					 digest, err);
+	if (rc < 0)
+		return rc;
+	if (!pinned)
+		ck_log(CK_LOG_INFO, "note: docker://%s/%s:%s is %s", ref->host, ref->repo,
+		       ref->name, digest);
+	if (ck_media_is_index(s->media_type)) {
+		snprintf(what, sizeof what, "index %s", digest);
+		wish.pin = "";
+		return walk(s, &doc, what, wish, err);
+	}
+	s->manifest = doc;
+	doc = (struct ck_buf){ 0 };
+	return 0;
 }
 
 static int find_in_dir(struct store *s, const struct ck_reference *ref, struct ck_err *err)
 {
 	uint8_t digest[CK_SHA256_LEN];
 	char text[CK_DIGEST_STR];
-	int rc = ck_layout_root(&s->layout, &s->manifest, err);
+	int rc = ck_layout_root(&s->source.layout, &s->manifest, err);
 
 	if (rc < 0)
 		return rc;
@@ -131,9 +172,10 @@ static int read_config(struct store *s, struct ck_platform *platform, struct ck_
 	CK_AUTO(ck_freep) uint8_t(*diff_ids)[CK_SHA256_LEN] = calloc(n ? n : 1, sizeof *diff_ids);
 
 	s->layers = calloc(n ? n : 1, sizeof *s->layers);
-	if (!diff_ids || !s->layers)
+	s->remotes = calloc(n ? n : 1, sizeof(struct ck_remote *));
+	if (!diff_ids || !s->layers || !s->remotes)
 		return ck_nomem(err, "opening an image");
-	int rc = ck_layout_doc(&s->layout, &s->doc.config, &s->config, err);
+	int rc = ck_source_doc(&s->source, &s->doc.config, &s->config, err);
 	if (rc == 0)
 		rc = ck_manifest_config_parse(diff_ids, n, platform, s->config.data, s->config.len,
 					      err);
@@ -170,21 +212,34 @@ static int read_documents(struct store *s, struct ck_platform *platform, struct 
 	return 0;
 }
 
-static int open_store(struct store *s, const struct ck_reference *ref, const char *platform,
-		      struct ck_err *err)
+static int find(struct store *s, const struct ck_reference *ref, const struct ck_platform *want,
+		bool strict, struct ck_err *err)
 {
+	const struct ck_wish wish = { .platform = want, .strict = strict };
+
+	switch (ref->transport) {
+	case CK_TRANSPORT_DIR:
+		return find_in_dir(s, ref, err);
+	case CK_TRANSPORT_DOCKER:
+		return find_in_registry(s, ref, wish, err);
+	default:
+		return find_in_layout(s, ref, wish, err);
+	}
+}
+
+static int open_store(struct store *s, const struct ck_reference *ref, const char *platform,
+		      const struct ck_image_from *from, struct ck_err *err)
+{
+	const struct ck_image_from none = { 0 };
 	struct ck_platform want, is;
 
+	from = from ? from : &none;
 	ck_platform_host(&want);
 	int rc = platform ? ck_platform_parse(&want, platform, err) : 0;
 	if (rc == 0)
-		rc = ck_layout_open(&s->layout, ref->transport, ref->dir, err);
+		rc = ck_source_open(&s->source, ref, from->registry, from->cache, err);
 	if (rc == 0)
-		rc = ref->transport == CK_TRANSPORT_DIR
-			 ? find_in_dir(s, ref, err)
-			 : find_in_index(s, ref,
-					 (struct ck_wish){ .platform = &want, .strict = platform },
-					 err);
+		rc = find(s, ref, &want, platform, err);
 	if (rc == 0)
 		rc = read_documents(s, &is, err);
 	if (rc < 0)
@@ -196,20 +251,22 @@ static int open_store(struct store *s, const struct ck_reference *ref, const cha
 	return 0;
 }
 
-int ck_image_open(struct ck_image **out, const char *ref, const char *platform, struct ck_err *err)
+int ck_image_open(struct ck_image **out, const char *ref, const char *platform,
+		  const struct ck_image_from *from, struct ck_err *err)
 {
 	CK_AUTO(ck_reference_free) struct ck_reference r = { 0 };
 	CK_AUTO(store_freep) struct store *s = calloc(1, sizeof *s);
 
 	if (!s)
 		return ck_nomem(err, "opening an image");
-	s->layout.fd = -1;
+	s->source = CK_SOURCE_NONE;
 	int rc = ck_reference_parse(&r, ref, err);
 	if (rc < 0)
 		return rc;
-	rc = open_store(s, &r, platform, err);
+	rc = open_store(s, &r, platform, from, err);
 	if (rc < 0)
 		return ck_wrap(err, "cannot open image %s", ref);
+	s->pub.registry = s->source.registry;
 	s->pub.store = s;
 	*out = &s->pub;
 	s = NULL;
@@ -230,5 +287,26 @@ int ck_image_blob(const struct ck_image *img, size_t idx, struct ck_reader **out
 	if (idx >= img->n_layers)
 		return ck_fail(err, -EINVAL, "there is no layer %zu: the image has %zu", idx,
 			       img->n_layers);
-	return ck_layout_blob(&s->layout, img->layers[idx].digest, img->layers[idx].size, out, err);
+	return ck_source_blob(&s->source, img->layers[idx].digest, img->layers[idx].size, out,
+			      &s->remotes[idx], err);
+}
+
+struct ck_net *ck_image_net(const struct ck_image *img)
+{
+	const struct store *s = img->store;
+
+	return s ? s->source.net : NULL;
+}
+
+void ck_image_cancel(const struct ck_image *img)
+{
+	if (ck_image_net(img))
+		ck_net_cancel(ck_image_net(img));
+}
+
+struct ck_remote *const *ck_image_remotes(const struct ck_image *img)
+{
+	const struct store *s = img->store;
+
+	return s ? s->remotes : NULL;
 }

@@ -247,3 +247,17 @@ int ck_manifest_config_parse(uint8_t (*diff_ids)[CK_SHA256_LEN], size_t n_layers
 	rc = ck_platform_read(platform, j, err);
 	return rc < 0 ? rc : read_diff_ids(diff_ids, n_layers, j, err);
 }
+
+char *ck_manifest_type(const void *p, size_t nbytes)
+{
+	CK_JSON *j = NULL;
+	const char *own = NULL;
+
+	if (ck_json_parse(&j, p, nbytes, "it", NULL) == 0)
+		own = json_string_value(json_object_get(j, "mediaType"));
+	if (!own && json_is_array(json_object_get(j, "manifests")))
+		own = CK_MEDIA_INDEX;
+	if (!own && json_is_object(json_object_get(j, "config")))
+		own = CK_MEDIA_MANIFEST;
+	return strdup(own ? own : "");
+}

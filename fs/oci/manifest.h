@@ -55,6 +55,10 @@ CK_MUST_CHECK int ck_manifest_parse(struct ck_manifest *out, const void *p, size
 				    const char *media_type, struct ck_err *err);
 void ck_manifest_free(struct ck_manifest *m); /* {0} is allowed */
 
+/* The media type that a manifest or index has by its own word, or by its members; "": neither.
+ * The caller's to free; NULL when memory is out. */
+char *ck_manifest_type(const void *p, size_t nbytes);
+
 /* Parses an index (or Docker's manifest list); *OUT is the caller's reference, its
  * "manifests" an array of objects. MEDIA_TYPE as above. Errors: -EBADMSG, -ENOTSUP. */
 CK_MUST_CHECK int ck_manifest_list_parse(json_t **out, const void *p, size_t nbytes,

@@ -6,13 +6,16 @@
 #define CK_ORIGIN_H
 
 #include "fs/oci/image.h"
-#include "fs/registry/net.h"
+#include "fs/registry/remote.h"
 
 /* By what blobs come from a registry; NULL where the image is local. */
 struct ck_net *ck_image_net(const struct ck_image *img);
 
-/* How many bytes of layer IDX's blob came over the network so far, and how many are kept in the
- * cache now. False where the blob is local. */
-bool ck_image_moved(const struct ck_image *img, size_t idx, uint64_t *moved, uint64_t *kept);
+/* Ends what is being fetched, and whatever is asked for from now on; nothing for a local image. */
+void ck_image_cancel(const struct ck_image *img);
+
+/* The blobs of the layers as they were opened last, n_layers of them; NULL: a local one, or not
+ * opened. NULL instead of an array: an image that is no one's but the caller's. */
+struct ck_remote *const *ck_image_remotes(const struct ck_image *img);
 
 #endif

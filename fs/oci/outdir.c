@@ -147,7 +147,9 @@ static int try_open(struct ck_outdir *d, bool make, bool *again, struct ck_err *
 	rc = open_blobs(d, make, err);
 	if (rc >= 0)
 		rc = enter(d, err);
-	*again = rc == -EBUSY && d->layout.transport == CK_TRANSPORT_OCI;
+	/* Its parts may go before it does. */
+	*again =
+	    (rc == -EBUSY && d->layout.transport == CK_TRANSPORT_OCI) || (rc == -ENOENT && make);
 	if (is_removed(d->layout.fd) || is_removed(d->blobs)) {
 		*again = make;
 		rc = ck_fail(err, -EBUSY, "another process is removing it");

@@ -3,7 +3,11 @@
 #include <errno.h>
 #include <string.h>
 
-#define HOW "write oci:DIR[:REF] or dir:DIR, with @sha256:... behind it to pin a digest"
+#include "fs/oci/dockername.h"
+
+#define HOW                                                                                        \
+	"write docker://HOST/NAME[:TAG], oci:DIR[:REF] or dir:DIR, with @sha256:... behind it to " \
+	"pin a digest"
 
 /* Takes a trailing "@sha256:<hex>" off TEXT. */
 static int take_pin(char *text, char pin[CK_DIGEST_STR], struct ck_err *err)
@@ -21,6 +25,19 @@ static int take_pin(char *text, char pin[CK_DIGEST_STR], struct ck_err *err)
 	return 0;
 }
 
+static int parse_docker(struct ck_reference *r, const char *text, struct ck_err *err)
+{
+	r->transport = CK_TRANSPORT_DOCKER;
+	if (strncmp(text, "//", 2) != 0 || !text[2])
+		return ck_fail(err, -EINVAL, "image \"docker:%s\" names nothing: " HOW, text);
+	int rc = ck_dockername_split(text + 2, &r->host, &r->repo, &r->name, err);
+	if (rc < 0)
+		return ck_wrap(err, "image docker:%s", text);
+	if (!r->name && !r->pin[0] && !(r->name = strdup("latest")))
+		return ck_nomem(err, "naming an image");
+	return 0;
+}
+
 static int parse(struct ck_reference *r, char *text, struct ck_err *err)
 {
 	int rc = take_pin(text, r->pin, err);
@@ -35,6 +52,8 @@ static int parse(struct ck_reference *r, char *text, struct ck_err *err)
 			*name++ = 0;
 	} else if (strncmp(text, "dir:", 4) == 0) {
 		r->transport = CK_TRANSPORT_DIR;
+	} else if (strncmp(text, "docker:", 7) == 0) {
+		return parse_docker(r, text + 7, err);
 	} else {
 		return ck_fail(err, -ENOTSUP, "image \"%s\" is of no kind that is known: " HOW,
 			       text);
@@ -63,9 +82,16 @@ int ck_reference_parse(struct ck_reference *out, const char *text, struct ck_err
 	return rc;
 }
 
+bool ck_reference_remote(const char *text)
+{
+	return strncmp(text, "docker:", 7) == 0;
+}
+
 void ck_reference_free(struct ck_reference *r)
 {
 	free(r->dir);
+	free(r->host);
+	free(r->repo);
 	free(r->name);
 	*r = (struct ck_reference){ 0 };
 }

@@ -2,7 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/file.h"
 #include "fs/registry/remote_steps.h"
 
 enum { B = CK_CACHE_BLOCK };
@@ -16,25 +15,39 @@ struct fetch {
 	uint8_t *block; /* of a whole blob: what is not full yet */
 };
 
-/* Block IDX has come, as BYTES: for the cache, and for every window that waits for it. */
-static void deliver(struct ck_remote *r, uint64_t idx, const uint8_t *bytes)
+static void keep(const struct fetch *f, uint64_t idx, const uint8_t *bytes)
 {
+	if (f->r->kept)
+		ck_cached_blob_put(f->r->kept, idx, bytes);
+}
+
+/* Block IDX has come, as BYTES: for the cache, our own window, and those that wait for us. Who
+ * waits does not wait for the disk; but of a whole blob, who comes too late to wait finds it kept.
+ */
+static void deliver(const struct fetch *f, uint64_t idx, const uint8_t *bytes)
+{
+	struct ck_remote *r = f->r;
 	struct ck_window *w;
 
-	if (r->kept)
-		ck_cached_blob_put(r->kept, idx, bytes);
+	if (f->whole)
+		keep(f, idx, bytes);
 	pthread_mutex_lock(&r->lock);
 	TAILQ_FOREACH(w, &r->windows, link)
 	{
-		if (!w->running || !ck_window_has(w, idx) || w->n_done != idx - w->first)
+		if ((w != f->w && !w->attached) || !ck_window_has(w, idx) ||
+		    w->n_done != idx - w->first)
 			continue;
 		uint8_t *to = w->buf + w->n_done * B;
 		if (to != bytes)
 			memcpy(to, bytes, ck_remote_block_len(r, idx));
 		w->n_done++;
 	}
+	if (f->whole)
+		r->whole_next = idx + 1;
 	pthread_cond_broadcast(&r->news);
 	pthread_mutex_unlock(&r->lock);
+	if (!f->whole)
+		keep(f, idx, bytes);
 }
 
 static int take_whole(struct fetch *f, const uint8_t *p, size_t nbytes, struct ck_err *err)
@@ -53,10 +66,7 @@ static int take_whole(struct fetch *f, const uint8_t *p, size_t nbytes, struct c
 		nbytes -= n;
 		if (have + n < len)
 			continue;
-		pthread_mutex_lock(&r->lock);
-		r->whole_next = idx + 1;
-		pthread_mutex_unlock(&r->lock);
-		deliver(r, idx, f->block);
+		deliver(f, idx, f->block);
 	}
 	return 0;
 }
@@ -89,7 +99,7 @@ static void take_wanted(struct fetch *f, const uint8_t *p, size_t nbytes)
 	memcpy(w->buf + (f->at - w->first * B), p, nbytes);
 	f->at += nbytes;
 	for (; ck_window_has(w, idx) && idx * B + ck_remote_block_len(f->r, idx) <= f->at; idx++)
-		deliver(f->r, idx, w->buf + (idx - w->first) * B);
+		deliver(f, idx, w->buf + (idx - w->first) * B);
 }
 
 static int on_data(void *ctx, uint64_t off, const void *p, size_t nbytes, struct ck_err *err)
@@ -155,10 +165,7 @@ static void end_fetch(struct fetch *f, int rc, const struct ck_err *err)
 	pthread_mutex_lock(&r->lock);
 	if (f->whole)
 		end_whole(r, rc, err);
-	if (rc == -EALREADY && will_pass(r, f->w->first + f->w->n_done))
-		f->w->attached = true;
-	else
-		end_window(r, f->w, rc == -EALREADY ? -EAGAIN : rc, err);
+	end_window(r, f->w, rc == -EALREADY ? -EAGAIN : rc, err); /* who waits comes again */
 	r->n_running--;
 	pthread_cond_broadcast(&r->news);
 	pthread_mutex_unlock(&r->lock); /* the last that is done with the blob */
@@ -219,7 +226,7 @@ int ck_remote_begin(struct ck_remote *r, uint64_t first, uint64_t n, struct ck_w
 		free(f);
 		return ck_nomem(err, "fetching a blob");
 	}
-	w->begun_ms = ck_now_ms();
+	w->ticket = ++r->clock;
 	w->afresh = take_afresh(r, first, first + n);
 	w->attached = will_pass(r, first) && !w->afresh;
 	if (out) {
@@ -251,7 +258,7 @@ uint64_t ck_remote_missing(struct ck_remote *r, uint64_t first, uint64_t end, ui
 		if (at == 0 && r->kept)
 			ck_cached_blob_have(r->kept, i, (size_t)(end - i < LOOK ? end - i : LOOK),
 					    kept);
-		if (!kept[at] && !ck_windows_find(&r->windows, i)) {
+		if (!kept[at] && !ck_windows_find(&r->windows, i, UINT64_MAX)) {
 			if (++*n == most)
 				return i + 1 - *n;
 		} else if (*n) {

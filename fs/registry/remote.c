@@ -41,30 +41,41 @@ static int fetch_missing(struct ck_remote *r, uint64_t first, uint64_t end, uint
 	return 0;
 }
 
+/* Who reads: since when, by the clocks of windows and of the world. */
+struct reader {
+	struct ck_remote *r;
+	uint64_t ticket, deadline_ms;
+};
+
 /* A part of block IDX: NBYTES at SKIP of it. */
 struct part {
 	uint64_t idx;
 	size_t skip, nbytes;
 };
 
+static int too_late(const struct reader *me, const struct part *p, struct ck_err *err)
+{
+	return ck_fail(
+	    err, -ETIMEDOUT,
+	    "%s has not sent bytes %" PRIu64 " to %" PRIu64 " of the blob within %" PRIu64 " ms",
+	    ck_registry_host(me->r->registry), p->idx * B,
+	    p->idx * B + ck_remote_block_len(me->r, p->idx) - 1, ck_net_timeout_ms(me->r->net));
+}
+
 /* Waits until W has the block; with the lock. -EAGAIN: it will not, but another may. */
-static int await(struct ck_remote *r, struct ck_window *w, const struct part *p, uint64_t begun_ms,
+static int await(const struct reader *me, struct ck_window *w, const struct part *p,
 		 struct ck_err *err)
 {
-	uint64_t within = ck_net_timeout_ms(r->net), deadline = begun_ms + within;
-	struct timespec t = { (time_t)(deadline / 1000), (long)(deadline % 1000) * 1000000 };
+	uint64_t ms = me->deadline_ms;
+	struct timespec t = { (time_t)(ms / 1000), (long)(ms % 1000) * 1000000 };
 
 	while (w->running && w->n_done <= p->idx - w->first)
-		if (pthread_cond_timedwait(&r->news, &r->lock, &t) == ETIMEDOUT)
-			return ck_fail(err, -ETIMEDOUT,
-				       "%s has not sent bytes %" PRIu64 " to %" PRIu64
-				       " of the blob within %" PRIu64 " ms",
-				       ck_registry_host(r->registry), p->idx * B,
-				       p->idx * B + ck_remote_block_len(r, p->idx) - 1, within);
+		if (pthread_cond_timedwait(&me->r->news, &me->r->lock, &t) == ETIMEDOUT)
+			return too_late(me, p, err);
 	if (w->n_done > p->idx - w->first)
 		return 0;
 	/* Who came late to a fetch that failed has time for one of his own. */
-	if (w->code == -EAGAIN || (w->begun_ms < begun_ms && w->code != -ECANCELED))
+	if (w->stale || (w->ticket <= me->ticket && w->code != -ECANCELED))
 		return -EAGAIN;
 	if (err)
 		*err = w->err;
@@ -72,10 +83,11 @@ static int await(struct ck_remote *r, struct ck_window *w, const struct part *p,
 }
 
 /* From a window, when one has the block or will. -ENOENT: none. With the lock. */
-static int from_window(struct ck_remote *r, const struct part *p, uint8_t *to, uint64_t begun_ms,
+static int from_window(const struct reader *me, const struct part *p, uint8_t *to,
 		       struct ck_err *err)
 {
-	struct ck_window *w = ck_windows_find(&r->windows, p->idx);
+	struct ck_remote *r = me->r;
+	struct ck_window *w = ck_windows_find(&r->windows, p->idx, me->ticket);
 	int rc = 0;
 
 	if (!w)
@@ -83,7 +95,7 @@ static int from_window(struct ck_remote *r, const struct part *p, uint8_t *to, u
 	ck_window_take(w, r->net);
 	if (w->n_done <= p->idx - w->first) {
 		ck_net_wait_begin(r->net);
-		rc = await(r, w, p, begun_ms, err);
+		rc = await(me, w, p, err);
 		ck_net_wait_end(r->net);
 	}
 	if (rc == 0) {
@@ -108,28 +120,37 @@ static bool from_cache(struct ck_remote *r, const struct part *p, uint8_t *to)
 	return true;
 }
 
-static int read_part(struct ck_remote *r, const struct part *p, uint8_t *to, uint64_t begun_ms,
-		     struct ck_err *err)
+/* Begins to fetch the block, unless somebody else has. The cache said that it has it, and has not;
+ * or a fetch for others failed. */
+static int fetch_again(const struct reader *me, const struct part *p, struct ck_err *err)
 {
-	for (;;) {
-		pthread_mutex_lock(&r->lock);
-		int rc = from_window(r, p, to, begun_ms, err);
-		pthread_mutex_unlock(&r->lock);
-		if (rc != -ENOENT)
-			return rc;
-		if (from_cache(r, p, to))
-			return 0;
-		if (atomic_load(&r->user.cancel))
-			return ck_fail(err, -ECANCELED, "given up");
-		/* The cache said that it has it, and has not; or a fetch for others failed. */
-		pthread_mutex_lock(&r->lock);
-		rc = ck_windows_find(&r->windows, p->idx)
-			 ? 0
-			 : ck_remote_begin(r, p->idx, 1, NULL, err);
-		pthread_mutex_unlock(&r->lock);
-		if (rc < 0)
-			return rc;
-	}
+	struct ck_remote *r = me->r;
+	int rc = 0;
+
+	if (atomic_load(&r->user.cancel))
+		return ck_fail(err, -ECANCELED, "given up");
+	if (ck_now_ms() >= me->deadline_ms)
+		return too_late(me, p, err);
+	pthread_mutex_lock(&r->lock);
+	if (!ck_windows_find(&r->windows, p->idx, me->ticket))
+		rc = ck_remote_begin(r, p->idx, 1, NULL, err);
+	pthread_mutex_unlock(&r->lock);
+	return rc;
+}
+
+static int read_part(const struct reader *me, const struct part *p, uint8_t *to, struct ck_err *err)
+{
+	int rc;
+
+	do {
+		pthread_mutex_lock(&me->r->lock);
+		rc = from_window(me, p, to, err);
+		pthread_mutex_unlock(&me->r->lock);
+		if (rc != -ENOENT || from_cache(me->r, p, to))
+			return rc == -ENOENT ? 0 : rc;
+		rc = fetch_again(me, p, err);
+	} while (rc == 0);
+	return rc;
 }
 
 /* The stream that a read at OFF continues, else the one not used for longest, which then begins
@@ -172,10 +193,12 @@ static void look_ahead(struct ck_remote *r, uint64_t off, size_t nbytes)
 static ssize_t remote_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
 {
 	struct ck_remote *r = ctx;
-	uint64_t begun = ck_now_ms(), end = off + nbytes;
+	struct reader me = { .r = r, .deadline_ms = ck_now_ms() + ck_net_timeout_ms(r->net) };
+	uint64_t end = off + nbytes;
 	uint8_t *to = buf;
 
 	pthread_mutex_lock(&r->lock);
+	me.ticket = r->clock;
 	int rc = fetch_missing(r, off / B, block_end(r, end), ck_net_slack(r->net) / B, err);
 	pthread_mutex_unlock(&r->lock);
 	look_ahead(r, off, nbytes);
@@ -183,7 +206,7 @@ static ssize_t remote_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, s
 		struct part p = { .idx = at / B, .skip = (size_t)(at % B) };
 		size_t len = ck_remote_block_len(r, p.idx) - p.skip;
 		p.nbytes = end - at < len ? (size_t)(end - at) : len;
-		rc = read_part(r, &p, to, begun, err);
+		rc = read_part(&me, &p, to, err);
 		to += p.nbytes;
 		at += p.nbytes;
 	}
@@ -289,14 +312,15 @@ static int fetch_run(struct ck_remote *r, uint64_t first, uint64_t n, struct ck_
 	return rc;
 }
 
-int ck_remote_prefetch(struct ck_remote *r, uint64_t off, uint64_t len, struct ck_err *err)
+int ck_remote_prefetch(struct ck_remote *r, uint64_t off, uint64_t len, bool urgent,
+		       struct ck_err *err)
 {
 	uint64_t at = off / B, n;
 	uint64_t end = off < r->size && len < r->size - off ? block_end(r, off + len) : r->n_blocks;
 	int rc = 0;
 
 	while (rc == 0 && at < end) {
-		if (!ck_net_idle(r->net, &r->user))
+		if (urgent ? atomic_load(&r->user.cancel) : !ck_net_idle(r->net, &r->user))
 			return ck_fail(err, -ECANCELED, "given up");
 		pthread_mutex_lock(&r->lock);
 		at = ck_remote_missing(r, at, end, ck_net_piece(r->net) / B, &n);

@@ -28,10 +28,10 @@ CK_MUST_CHECK int ck_remote_open(struct ck_reader **reader, struct ck_remote **o
 
 /*
  * Fetches what is missing of [OFF, OFF + LEN), so that it is kept, in this thread, piece by
- * piece, and gives way to whoever waits for a read.
+ * piece; unless URGENT, each only once nobody waits for a read.
  * Errors: those of ck_registry_fetch, -ECANCELED.
  */
-CK_MUST_CHECK int ck_remote_prefetch(struct ck_remote *r, uint64_t off, uint64_t len,
+CK_MUST_CHECK int ck_remote_prefetch(struct ck_remote *r, uint64_t off, uint64_t len, bool urgent,
 				     struct ck_err *err);
 
 /* Bytes that came over the network, and that are kept now. */

@@ -48,7 +48,7 @@ static void trim(struct ck_windows *list, bool much, struct ck_net *net)
 	n += w->refs == 0;
 	for (w = TAILQ_LAST(list, ck_windows); w; w = newer) {
 		newer = TAILQ_PREV(w, ck_windows, link);
-		if (w->refs || (n <= IDLE && !much && !w->stale && w->n_done))
+		if (w->refs || (n <= IDLE && !much && !w->stale))
 			continue;
 		much = drop(list, w, net);
 		n--;
@@ -83,12 +83,13 @@ void ck_windows_free(struct ck_windows *list, struct ck_net *net)
 		(void)drop(list, TAILQ_FIRST(list), net);
 }
 
-struct ck_window *ck_windows_find(struct ck_windows *list, uint64_t idx)
+struct ck_window *ck_windows_find(struct ck_windows *list, uint64_t idx, uint64_t ticket)
 {
 	struct ck_window *w;
 
 	TAILQ_FOREACH(w, list, link)
-	if (ck_window_has(w, idx) && !w->stale && (w->running || idx - w->first < w->n_done))
+	if (ck_window_has(w, idx) && !w->stale &&
+	    (w->running || idx - w->first < w->n_done || (w->code < 0 && w->ticket > ticket)))
 		return w;
 	return NULL;
 }

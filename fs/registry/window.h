@@ -22,9 +22,9 @@ struct ck_window {
 	bool attached; /* what comes for another one passes by here, too, and ends it */
 	bool stale;    /* what it has, or will have, proved wrong: not for new readers */
 	bool afresh;
-	uint64_t begun_ms;
-	unsigned refs; /* readers, and who fetches */
-	int code;      /* how it ended, when it did */
+	uint64_t ticket; /* the later it began, the higher */
+	unsigned refs;	 /* readers, and who fetches */
+	int code;	 /* how it ended, when it did */
 	struct ck_err err;
 	TAILQ_ENTRY(ck_window) link;
 };
@@ -44,8 +44,9 @@ void ck_windows_disown(struct ck_windows *list, uint64_t first, uint64_t end, st
 /* Frees all; nobody holds any. */
 void ck_windows_free(struct ck_windows *list, struct ck_net *net);
 
-/* The window that has block IDX, or will; NULL: none that a new reader may use. */
-struct ck_window *ck_windows_find(struct ck_windows *list, uint64_t idx);
+/* The window that has block IDX, or will; or that failed to get it, where it began after TICKET:
+ * who came before that shares its fate, others may try again. NULL: none. */
+struct ck_window *ck_windows_find(struct ck_windows *list, uint64_t idx, uint64_t ticket);
 
 static inline bool ck_window_has(const struct ck_window *w, uint64_t idx)
 {

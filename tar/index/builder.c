@@ -224,6 +224,7 @@ void ck_index_free(struct ck_index *x)
 	free((void *)(uintptr_t)x->extents);
 	free((void *)(uintptr_t)x->xattrs);
 	free((void *)(uintptr_t)x->heap);
+	free((void *)(uintptr_t)x->prefetch);
 	*x = (struct ck_index){ 0 };
 }
 

@@ -111,6 +111,40 @@ static bool in_order(const struct ck_index *x, const struct ck_entry *a, const s
 	return d < 0 || (d == 0 && a->seq < b->seq);
 }
 
+static int by_off(const void *pa, const void *pb)
+{
+	const struct ck_range *a = pa, *b = pb;
+
+	return (a->off > b->off) - (a->off < b->off);
+}
+
+static bool range_ok(const struct ck_range *r, uint64_t tar_len)
+{
+	return r->len && r->off < tar_len && r->len <= tar_len - r->off &&
+	       r->off % CK_TAR_BLOCK == 0 &&
+	       (r->len % CK_TAR_BLOCK == 0 || r->len == tar_len - r->off);
+}
+
+static int check_prefetch(const struct ck_range *v, size_t n, uint64_t tar_len, struct ck_err *err)
+{
+	if (n == 0)
+		return 0;
+	if (n > CK_PREFETCH_MAX)
+		return ck_fail(err, -EBADMSG, "the index has %zu ranges to prefetch", n);
+	CK_AUTO(ck_freep) struct ck_range *sorted = reallocarray(NULL, n, sizeof *sorted);
+	if (!sorted)
+		return ck_nomem(err, "checking a layer's index");
+	memcpy(sorted, v, n * sizeof *sorted);
+	qsort(sorted, n, sizeof *sorted, by_off);
+	for (size_t i = 0; i < n; i++) {
+		if (!range_ok(&sorted[i], tar_len))
+			return ck_fail(err, -EBADMSG, "a range to prefetch is malformed");
+		if (i && sorted[i].off - sorted[i - 1].off < sorted[i - 1].len)
+			return ck_fail(err, -EBADMSG, "ranges to prefetch overlap");
+	}
+	return 0;
+}
+
 int ck_index_check(const struct ck_index *x, uint64_t tar_len, struct ck_err *err)
 {
 	struct budget left = { x->heap_len, x->n_extents, x->n_xattrs };
@@ -124,5 +158,5 @@ int ck_index_check(const struct ck_index *x, uint64_t tar_len, struct ck_err *er
 		if (i && !in_order(x, &x->entries[i - 1], &x->entries[i]))
 			return ck_fail(err, -EBADMSG, "entry %zu of the index is out of order", i);
 	}
-	return 0;
+	return check_prefetch(x->prefetch, x->n_prefetch, tar_len, err);
 }

@@ -15,6 +15,7 @@
 
 #include "base/cleanup.h"
 #include "base/err.h"
+#include "base/range.h"
 
 enum ck_entry_kind { CK_ENTRY_NODE, CK_ENTRY_HARDLINK };
 
@@ -63,7 +64,14 @@ struct ck_index {
 	size_t n_xattrs;
 	const char *heap;
 	size_t heap_len;
+	/* What a mount should fetch first, in that order: of the tar stream, whole blocks of
+	 * CK_TAR_BLOCK but for the stream's own end. None is empty, none overlaps another.
+	 * A hint: it says nothing of what is in the stream. */
+	const struct ck_range *prefetch;
+	size_t n_prefetch; /* at most CK_PREFETCH_MAX */
 };
+
+enum { CK_TAR_BLOCK = 512, CK_PREFETCH_MAX = 65536 };
 
 /* The bytes of a span, NUL-terminated. */
 static inline const char *ck_index_bytes(const struct ck_index *x, struct ck_span s)
@@ -98,7 +106,8 @@ CK_MUST_CHECK int ck_index_add_xattr(struct ck_index_builder *b, const char *nam
 void ck_index_finish(struct ck_index_builder *b, struct ck_index *out);
 void ck_index_free(struct ck_index *x); /* {0} is allowed */
 
-/* Whether both were built of the same tar stream: they then are the same bytes. */
+/* Whether both were built of the same tar stream: they then are the same bytes. What to fetch
+ * first is no question of the stream, and may differ. */
 bool ck_index_equal(const struct ck_index *a, const struct ck_index *b);
 
 static inline void ck_index_builder_freep(struct ck_index_builder **b)

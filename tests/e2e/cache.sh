@@ -1,6 +1,7 @@
 #!/bin/bash
 # cache.sh - sealed indexes: a second mount reads no layer through; a damaged, exchanged or
-# missing index costs a pass and nothing else; what is full stays full.
+# missing index costs a pass and nothing else; what is full stays full. And the cache's bound, and
+# cloakfs cache ls, prune and verify.
 # shellcheck source=tests/e2e/lib/tap.sh
 . "$(dirname "$0")/lib/tap.sh"
 # shellcheck source=tests/e2e/lib/layout.sh
@@ -17,21 +18,21 @@ encrypt "$WORK/plain" "$WORK/enc"
 IMAGE=oci:$WORK/enc:latest
 CACHE=$WORK/cache
 ok "without a directory" "$CLOAKFS" cat "$IMAGE" /app/config
-is "" "$(find "$WORK" -name '*.index')" "nothing is kept"
+is "" "$(find "$WORK" -path '*/index/*' -o -name '*.index' -o -path "$CACHE")" "nothing is kept"
 config_edit --arg c "$CACHE" '. + {cache_dir: $c}'
 
 hex_of_layer() {
 	basename "$(layout_blob "$WORK/enc" "$1")"
 }
 index_of() {
-	echo "$CACHE/sha256-$(hex_of_layer "$1").index"
+	echo "$CACHE/index/$(hex_of_layer "$1")"
 }
 read_config() {
 	"$CLOAKFS" cat "$@" "$IMAGE" /app/config
 }
 
 ok "a first use verifies the layers" read_config
-is "3" "$(find "$CACHE" -name 'sha256-*.index' | wc -l)" "and keeps an index of each"
+is "3" "$(find "$CACHE/index" -type f | grep -cE '/[0-9a-f]{64}$')" "and keeps an index of each"
 is "700 600" "$(stat -c %a "$CACHE") $(stat -c %a "$(index_of 0)")" "for nobody else to read"
 if grep -rqaE 'weights\.bin|coreutils|greeting' "$CACHE"; then
 	fail "an index shows no name of the image" "$(grep -rlaE 'weights\.bin|coreutils' "$CACHE")"
@@ -75,6 +76,101 @@ cp "$(index_of 1)" "$WORK/one"
 cp "$(index_of 0)" "$(index_of 1)"
 ok "another layer's index is not believed" read_config
 matches 'layer 1 .*commitment' "$(cat "$LOG")" "and it is said why"
+
+# ---- as versions before had them ----
+mv "$(index_of 0)" "$CACHE/sha256-$(hex_of_layer 0).index"
+printf '\377\376\375\374' | dd of="$blob" bs=1 seek=$((size / 2)) conv=notrunc status=none
+ok "indexes of an older version are taken over" read_config
+is "" "$(grep index "$LOG")" "and serve"
+ok "where they have their place now" test -s "$(index_of 0)" -a ! -e "$CACHE/sha256-$(hex_of_layer 0).index"
+cp "$WORK/good" "$blob"
+
+# ---- the bound ----
+# Small indexes are old, and there are many of them: the newest stay.
+mkdir -m 700 "$WORK/small" "$WORK/small/index"
+for i in $(seq 300); do
+	f=$WORK/small/index/$(printf '%064x' "$i")
+	head -c 5000 /dev/urandom >"$f"
+	touch -d "$i minutes ago" "$f"
+done
+ok "a mount with a cache that is too full" read_config --cache-dir "$WORK/small" --cache-size 1M
+ok "leaves it within its bound" test "$(du -sB1 --apparent-size "$WORK/small" | cut -f 1)" -lt 1048576
+is "yes no" "$(test -e "$WORK/small/index/$(printf '%064x' 1)" && echo yes) $(test -e "$WORK/small/index/$(printf '%064x' 300)" || echo no)" \
+	"by what was used longest ago"
+ok "the image's own are among what stays" test -e "$WORK/small/index/$(hex_of_layer 0)"
+for bad in 0 1023K x 1.5G -1 8388608T; do
+	"$CLOAKFS" cat --cache-size=$bad "$IMAGE" /app/config >"$WORK/out" 2>"$LOG"
+	is 2 $? "--cache-size $bad is not understood"
+	matches 'cache-size' "$(head -n 1 "$LOG")" "and it is said why"
+done
+
+# ---- cloakfs cache ----
+C=$WORK/blobs-cache
+mkdir -m 700 "$C"
+head -c 200000 /dev/urandom >"$WORK/whole"
+head -c 200000 /dev/urandom >"$WORK/part"
+head -c 200000 /dev/urandom >"$WORK/old"
+whole=$("$E2E/cacheblob" "$C" "$WORK/whole" 10)
+part=$("$E2E/cacheblob" "$C" "$WORK/part" 100 0 2 6)
+old=$("$E2E/cacheblob" "$C" "$WORK/old" 4000)
+mkdir -m 700 "$C/index" "$C/doc"
+cp "$(index_of 0)" "$C/index/$(hex_of_layer 0)"
+echo document >"$WORK/document"
+doc=$(sha256sum "$WORK/document" | cut -c1-64)
+cp "$WORK/document" "$C/doc/$doc"
+ok "cache ls" "$CLOAKFS" cache ls --cache-dir "$C"
+matches "sha256:$whole +195.3 KiB, 195.3 KiB there \\(100.0 %\\), used 20" "$(cat "$LOG")" "shows a blob that is there whole"
+matches "sha256:$part +195.3 KiB, 67.3 KiB there \\(34.5 %\\), used 20" "$(cat "$LOG")" "and one of which a part is"
+matches "^index +1, .* on the disk" "$(cat "$LOG")" "and indexes"
+matches "^total +[0-9.]+ KiB of [0-9.]+ [GM]iB in $C" "$(cat "$LOG")" "and all together"
+"$CLOAKFS" cache ls --json --cache-dir "$C" >"$WORK/json"
+is "$C 3 [\"doc\",\"index\"]" "$(jq -r '"\(.directory) \(.blobs | length) \([.others[].kind])"' "$WORK/json")" "cache ls --json"
+is "200000 68928 0.34464 false" "$(jq -r --arg d "sha256:$part" '.blobs[] | select(.digest == $d) | "\(.size) \(.bytes_there) \(.share) \(.damaged)"' "$WORK/json")" \
+	"tells of a blob"
+age=$(($(date +%s) - $(jq --arg d "sha256:$old" '.blobs[] | select(.digest == $d) | .last_used' "$WORK/json")))
+ok "and when it was used last" test "$age" -ge 3999 -a "$age" -le 4060
+is "$(find "$C" -type f ! -name lock -printf '%b\n' | awk '{ n += $1 } END { print n * 512 }')" "$(jq .bytes_on_disk "$WORK/json")" "and what all takes"
+
+ok "cache verify" "$CLOAKFS" cache verify --cache-dir "$C"
+matches '^blobs +3, 2 of them whole and checked by their digests, 0 wrong$' "$(cat "$LOG")" "checks blobs"
+matches '^blocks +17, 0 wrong$' "$(cat "$LOG")" "and their blocks"
+printf x | dd of="$C/blobs/$part" bs=1 seek=70000 conv=notrunc status=none
+printf x | dd of="$C/doc/$doc" bs=1 conv=notrunc status=none
+"$CLOAKFS" cache verify --cache-dir "$C" >"$WORK/out" 2>"$LOG"
+is 1 $? "exit status 1 where something is wrong"
+matches '^blocks +17, 1 wrong$' "$(cat "$WORK/out")" "says how many blocks"
+matches '^documents +1, 1 wrong$' "$(cat "$WORK/out")" "and documents"
+matches "error: what was wrong in the cache $C was dropped" "$(cat "$LOG")" "and that they were dropped"
+ok "then all is well" "$CLOAKFS" cache verify --cache-dir "$C"
+matches '^blocks +16, 0 wrong$' "$(cat "$LOG")" "without them"
+
+ok "prune removes nothing where there is room" "$CLOAKFS" cache prune --cache-dir "$C"
+matches '^freed 0 bytes, [0-9]{3}\..* KiB are left' "$(cat "$LOG")" "and says so"
+head -c 1000000 /dev/urandom >"$WORK/large"
+"$E2E/cacheblob" "$C" "$WORK/large" 5 >"$LOG"
+disk=$("$CLOAKFS" cache ls --json --cache-dir "$C" | jq .bytes_on_disk)
+ok "prune --cache-size" "$CLOAKFS" cache prune --cache-dir "$C" --cache-size $((disk - 120000))
+matches '^freed 1[0-9.]+ KiB, 1\.[0-9] MiB are left' "$(cat "$LOG")" "says what it did"
+ok "cache ls" "$CLOAKFS" cache ls --cache-dir "$C"
+is "2" "$(grep -cE "$whole +195.3 KiB, 195.3 KiB there|$part +195.3 KiB, 3[0-9.]+ KiB there" "$LOG")" "what is younger stays"
+is "" "$(grep -E "$old +195.3 KiB, 195.3 KiB there" "$LOG")" "what is oldest went"
+start "$WORK/held" flock --no-fork -s "$C/blobs/$whole" sleep 60
+held=$!
+wait_until 5 sh -c "! flock -n -x '$C/blobs/$whole' true"
+ok "prune --all" "$CLOAKFS" cache prune --all --cache-dir "$C"
+is "$C/blobs/$whole" "$(find "$C" -type f ! -name lock)" "leaves what is in use, and nothing else"
+kill "$held"
+wait_until 5 flock -n -x "$C/blobs/$whole" true
+ok "prune --all" "$CLOAKFS" cache prune --all --cache-dir "$C"
+is "" "$(find "$C" -type f ! -name lock)" "then nothing is left"
+
+fails_with 'there is no cache in /nowhere: No such' "a directory that is not there" "$CLOAKFS" cache ls --cache-dir /nowhere
+fails_with 'cache-dir or cache_dir is none' "none" "$CLOAKFS" cache ls --cache-dir none
+for words in "" "purge" "ls more" "verify --json" "ls --all" "prune --json"; do
+	# shellcheck disable=SC2086
+	"$CLOAKFS" cache $words >"$WORK/out" 2>"$LOG"
+	is 2 $? "cache $words: the command line is not understood"
+done
 
 # Where the cache cannot be.
 fails_with 'cache directory /proc/nowhere' "a directory that cannot be made" \

@@ -104,7 +104,7 @@ in_private() { # a mount namespace with a /var/cache of its own
 }
 mkdir -p "$WORK/var-cache"
 ok "by default root's indexes are kept in /var/cache/cloakfs" in_private "$CLOAKFS" ls "oci:$WORK/bare:latest" /app
-is 3 "$(find "$WORK/var-cache/cloakfs" -name '*.index' | wc -l)" "one for each layer"
+is 3 "$(find "$WORK/var-cache/cloakfs/index" -type f | wc -l)" "one for each layer"
 PRIVATE=in_private
 is 0 "$(bytes_read "$CLOAKFS" ls "oci:$WORK/bare:latest" /app)" "and serve the next time"
 is 700 "$(stat -c %a "$WORK/var-cache/cloakfs")" "nobody else reads them"

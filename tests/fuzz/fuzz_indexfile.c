@@ -9,6 +9,7 @@
 
 #include "base/secret.h"
 #include "fs/tree.h"
+#include "tar/blobranges.h"
 #include "tar/indexfile.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
@@ -86,6 +87,40 @@ static void look_at_units(const struct ck_units *u)
 		abort();
 }
 
+/* Ranges to prefetch lie in the stream, and lead to such of the blob that holds it. */
+static void look_at_prefetch(const struct ck_pass_result *what)
+{
+	const struct ck_index *x = &what->index;
+	uint64_t tar_len = what->units.len;
+
+	for (size_t i = 0; i < x->n_prefetch; i++) {
+		const struct ck_range *r = &x->prefetch[i];
+		if (r->len == 0 || r->off > tar_len || r->len > tar_len - r->off)
+			abort();
+	}
+	for (int way = 0; way < 4; way++) {
+		struct ck_blobranges_spec spec = { .units = &what->units,
+						   .blob_len = IN_LEN,
+						   .sealed = way & 1,
+						   .tar = x->prefetch,
+						   .n_tar = x->n_prefetch,
+						   .all = way & 2 };
+		struct ck_range *r;
+		uint64_t total = 0;
+		size_t n;
+		if (ck_blobranges(&r, &n, &spec, NULL) < 0)
+			abort();
+		for (size_t i = 0; i < n; i++) {
+			if (r[i].len == 0 || r[i].off > IN_LEN || r[i].len > IN_LEN - r[i].off)
+				abort();
+			total += r[i].len;
+		}
+		if (spec.all ? total != IN_LEN : total > IN_LEN)
+			abort();
+		free(r);
+	}
+}
+
 static void unpack(const void *p, size_t nbytes)
 {
 	struct ck_indexfile_about about;
@@ -99,6 +134,7 @@ static void unpack(const void *p, size_t nbytes)
 	if (ck_indexfile_unpack(&what, &about, IN_LEN, copy, nbytes, NULL) == 0) {
 		look_at_index(&what.index, what.units.len);
 		look_at_units(&what.units);
+		look_at_prefetch(&what);
 		for (size_t i = 0; i < what.tags.n_tags * CK_TAG_LEN; i++)
 			sum += what.tags.tags[i];
 		ck_pass_result_free(&what);

@@ -79,7 +79,12 @@ static void fuzz_reference(const void *p, size_t len)
 	char *text = strndup(p, len);
 
 	if (text && ck_reference_parse(&r, text, NULL) == 0) {
-		if (!r.dir[0] || (r.name && !r.name[0]))
+		bool docker = r.transport == CK_TRANSPORT_DOCKER;
+		if (docker != !r.dir || docker != !!r.host || docker != !!r.repo)
+			abort();
+		if (docker ? !r.host[0] || !r.repo[0] || (!r.name && !r.pin[0]) : !r.dir[0])
+			abort();
+		if (r.name && !r.name[0])
 			abort();
 		ck_reference_free(&r);
 	}

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "fs/oci/artifact.h"
 #include "fs/oci/image.h"
+#include "fs/oci/layoutstore.h"
 #include "tests/unit/lib/make.h"
 #include "tests/unit/lib/mkimage.h"
 #include "tests/unit/lib/tmplayout.h"
@@ -60,6 +61,16 @@ static int teardown(void **state)
 	return 0;
 }
 
+static int write_artifact(const char *dir, const struct ck_descriptor *subject,
+			  const struct ck_index_blob *blobs, size_t n, uint8_t digest[32],
+			  struct ck_err *err)
+{
+	CK_AUTO(ck_blobstore_closep) struct ck_blobstore *s = NULL;
+	int rc = ck_layoutstore_open(&s, CK_TRANSPORT_OCI, dir, true, err);
+
+	return rc < 0 ? rc : ck_artifact_write(s, subject, blobs, n, digest, err);
+}
+
 /* Two indexes of the image, whose bytes are A and B. */
 static int write_two(struct fixture *f, const char *a, const char *b, char digest[CK_DIGEST_STR],
 		     struct ck_err *err)
@@ -68,7 +79,7 @@ static int write_two(struct fixture *f, const char *a, const char *b, char diges
 					       { f->layer[1], b, strlen(b) },
 					       { f->layer[0], "twice", 5 } };
 	uint8_t raw[32];
-	int rc = ck_artifact_write(f->t.dir, &f->subject, blobs, 3, raw, err);
+	int rc = write_artifact(f->t.dir, &f->subject, blobs, 3, raw, err);
 
 	if (rc == 0)
 		ck_digest_str(digest, raw);
@@ -235,13 +246,13 @@ static void refuses_to_write(void **state)
 	uint8_t raw[32];
 	char digest[CK_DIGEST_STR];
 
-	assert_fails(ck_artifact_write(f->t.dir, &f->subject, &blob, 0, raw, &err), -EINVAL, &err,
+	assert_fails(write_artifact(f->t.dir, &f->subject, &blob, 0, raw, &err), -EINVAL, &err,
 		     "an artifact of 0 indexes");
-	assert_fails(ck_artifact_write(tmplayout_fmt("%s/none/none", f->t.dir), &f->subject, &blob,
-				       1, raw, &err),
-		     -ENOENT, &err, "cannot add indexes to");
+	assert_fails(write_artifact(tmplayout_fmt("%s/none/none", f->t.dir), &f->subject, &blob, 1,
+				    raw, &err),
+		     -ENOENT, &err, "cannot make directory");
 	const struct ck_index_blob huge = { f->layer[0], "x", ((size_t)1 << 30) + 1 };
-	assert_fails(ck_artifact_write(f->t.dir, &f->subject, &huge, 1, raw, &err), -EFBIG, &err,
+	assert_fails(write_artifact(f->t.dir, &f->subject, &huge, 1, raw, &err), -EFBIG, &err,
 		     "more than the 1073741824 allowed");
 	/* A list that cannot be read is somebody's: it is not written over. */
 	static const struct {
@@ -477,22 +488,22 @@ static void leaves_the_image_where_it_was(void **state)
 	assert_works(write_two(f, "one", "two", digest, &err), &err);
 	const char *const good[] = { "", ":x", tmplayout_fmt("@%s", f->subject.digest_str) };
 	for (size_t i = 0; i < 3; i++) {
-		assert_works(
-		    ck_image_open(&img, tmplayout_fmt("oci:%s%s", f->t.dir, good[i]), NULL, &err),
-		    &err);
+		assert_works(ck_image_open(&img, tmplayout_fmt("oci:%s%s", f->t.dir, good[i]), NULL,
+					   NULL, &err),
+			     &err);
 		assert_string_equal(img->manifest_digest, f->subject.digest_str);
 		ck_image_close(ck_take(img));
 	}
 	const char *referrers_ref =
 	    tmplayout_fmt("oci:%s:sha256-%s", f->t.dir, f->subject.digest_str + 7);
-	assert_fails(ck_image_open(&img, referrers_ref, NULL, &err), -ENOTSUP, &err,
+	assert_fails(ck_image_open(&img, referrers_ref, NULL, NULL, &err), -ENOTSUP, &err,
 		     "no container image in it, only what refers to one: " TYPE);
-	assert_fails(ck_image_open(&img, tmplayout_fmt("oci:%s:y", f->t.dir), NULL, &err), -ENOENT,
-		     &err, "is called \"y\" there, only: x");
+	assert_fails(ck_image_open(&img, tmplayout_fmt("oci:%s:y", f->t.dir), NULL, NULL, &err),
+		     -ENOENT, &err, "is called \"y\" there, only: x");
 	assert_null(strstr(err.msg, "sha256-"));
 	assert_works(mkimage_write(tmplayout_fmt("oci:%s:y", f->t.dir), 2, 1, raw, &err), &err);
-	assert_fails(ck_image_open(&img, tmplayout_fmt("oci:%s", f->t.dir), NULL, &err), -EINVAL,
-		     &err, "say which with oci:DIR:REF: x, y");
+	assert_fails(ck_image_open(&img, tmplayout_fmt("oci:%s", f->t.dir), NULL, NULL, &err),
+		     -EINVAL, &err, "say which with oci:DIR:REF: x, y");
 	/* One that stands in index.json itself. */
 	const char *index = tmplayout_fmt(
 	    "{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"" TMP_MANIFEST
@@ -500,7 +511,8 @@ static void leaves_the_image_where_it_was(void **state)
 	    "\"},{\"mediaType\":\"" TMP_MANIFEST "\",\"digest\":\"%s\",\"size\":543}]}",
 	    digest, f->subject.digest_str);
 	tmplayout_file(&f->t, "index.json", index, strlen(index));
-	assert_works(ck_image_open(&img, tmplayout_fmt("oci:%s", f->t.dir), NULL, &err), &err);
+	assert_works(ck_image_open(&img, tmplayout_fmt("oci:%s", f->t.dir), NULL, NULL, &err),
+		     &err);
 	assert_string_equal(img->manifest_digest, f->subject.digest_str);
 	ck_image_close(img);
 }
@@ -547,8 +559,7 @@ static void serves_a_layer(void **state)
 		int passes = 0;
 		if (round) {
 			const struct ck_index_blob b = { spec.digest, sealed.data, sealed.len };
-			assert_works(ck_artifact_write(f->t.dir, &f->subject, &b, 1, raw, &err),
-				     &err);
+			assert_works(write_artifact(f->t.dir, &f->subject, &b, 1, raw, &err), &err);
 			assert_works(ck_artifact_open(&a, f->t.dir, f->subject.digest_str, &err),
 				     &err);
 			store = ck_artifact_store(a);
@@ -585,10 +596,9 @@ static void *add_image_and_indexes(void *arg)
 	for (int i = 0; i < 5 && j->rc == 0; i++) {
 		j->rc = mkimage_write(ref, j->seed, 1, d.digest, &j->err);
 		if (j->rc == 0)
-			j->rc = ck_artifact_write(j->f->t.dir, &d, &blob, 1, raw, &j->err);
+			j->rc = write_artifact(j->f->t.dir, &d, &blob, 1, raw, &j->err);
 		if (j->rc == 0)
-			j->rc =
-			    ck_artifact_write(j->f->t.dir, &j->f->subject, &blob, 1, raw, &j->err);
+			j->rc = write_artifact(j->f->t.dir, &j->f->subject, &blob, 1, raw, &j->err);
 	}
 	return NULL;
 }
@@ -613,9 +623,9 @@ static void loses_nothing_beside_others(void **state)
 		struct ck_artifact *a = NULL;
 		struct ck_err err = { 0 };
 		CK_BUF out = { 0 };
-		assert_works(
-		    ck_image_open(&img, tmplayout_fmt("oci:%s:n%u", f->t.dir, 10 + i), NULL, &err),
-		    &err);
+		assert_works(ck_image_open(&img, tmplayout_fmt("oci:%s:n%u", f->t.dir, 10 + i),
+					   NULL, NULL, &err),
+			     &err);
 		assert_works(ck_artifact_open(&a, f->t.dir, img->manifest_digest, &err), &err);
 		struct ck_index_store s = ck_artifact_store(a);
 		assert_works(s.load(s.ctx, f->layer_str[0], &out, &err), &err);

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/reader.h"
 #include "base/secret.h"
+#include "base/size.h"
 #include "tests/unit/lib/unit.h"
 
 static void test_err(void **state)
@@ -425,6 +426,50 @@ static void test_secret(void **state)
 	assert_int_equal(ck_secret_new(&s, 64 << 20, &err), -ENOMEM);
 }
 
+static void test_size(void **state)
+{
+	static const struct {
+		const char *text;
+		int64_t want; /* negative: refused */
+	} rows[] = {
+		{ "0", 0 },
+		{ "4096", 4096 },
+		{ "1K", 1024 },
+		{ "3M", 3 << 20 },
+		{ "10G", (int64_t)10 << 30 },
+		{ "2T", (int64_t)2 << 40 },
+		{ "9223372036854775807", INT64_MAX },
+		{ "9007199254740991K", INT64_MAX - 1023 },
+		{ "9223372036854775808", -1 },
+		{ "9007199254740992K", -1 },
+		{ "8388608T", -1 },
+		{ "18446744073709551616", -1 },
+		{ "", -1 },
+		{ "K", -1 },
+		{ "-1", -1 },
+		{ "+1", -1 },
+		{ " 1", -1 },
+		{ "1 K", -1 },
+		{ "1k", -1 },
+		{ "1KB", -1 },
+		{ "1KK", -1 },
+		{ "0x10", -1 },
+		{ "1.5G", -1 },
+		{ "1P", -1 },
+	};
+	(void)state;
+	for (size_t i = 0; i < N_OF(rows); i++) {
+		struct ck_err err = { 0 };
+		uint64_t n = 77;
+		int rc = ck_size_parse(&n, rows[i].text, &err);
+		if (rows[i].want < 0)
+			assert_fails(rc, -EINVAL, &err, rows[i].text);
+		else
+			assert_works(rc, &err);
+		assert_int_equal(n, rows[i].want < 0 ? 77 : rows[i].want);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -434,7 +479,7 @@ int main(void)
 		cmocka_unit_test(test_cursor),	     cmocka_unit_test(test_reader),
 		cmocka_unit_test(test_files),	     cmocka_unit_test(test_secret),
 		cmocka_unit_test(test_json_memory),  cmocka_unit_test(test_json_arena),
-		cmocka_unit_test(test_base64_wiped),
+		cmocka_unit_test(test_base64_wiped), cmocka_unit_test(test_size),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

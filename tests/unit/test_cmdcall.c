@@ -9,8 +9,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/cmdcall.h"
 #include "base/file.h"
-#include "keyprov/cmdcall.h"
 
 /* Runs SCRIPT with sh; IN goes in, at most MAX bytes come out. */
 static int run_sh(const char *script, const char *in, size_t max, uint64_t ms, struct ck_buf *out,

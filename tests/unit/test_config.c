@@ -47,11 +47,13 @@ static void reads_every_key(void **state)
 	    "\"imds_url\":\"http://127.0.0.1:8080\","
 	    "\"authority_url\":\"https://login.microsoftonline.com\","
 	    "\"hsm_resource\":\"https://"
-	    "managedhsm.azure.net\",\"ca_file\":\"ca.pem\",\"cache_dir\":\"cache\",\"metrics\":"
-	    "\"unix:m.sock\","
+	    "managedhsm.azure.net\",\"ca_file\":\"ca.pem\",\"cache_dir\":\"cache\",\"cache_size\":"
+	    "\"3G\",\"metrics\":\"unix:m.sock\","
 	    "\"addresses\":{\"hsm1.managedhsm.azure.net\":\"127.0.0.1:8443\","
 	    "\"login.microsoftonline.com\":\"[::1]:8444\"},\"require_encrypted\":true,\"unit_cache_"
-	    "mib\":96,\"request_timeout_ms\":1500}";
+	    "mib\":96,\"request_timeout_ms\":1500,\"require_digest\":true,\"registry\":{"
+	    "\"auth_file\":\"auth.json\",\"hosts_dir\":\"/hosts\",\"certs_dir\":\"certs\","
+	    "\"plain_http\":[\"a.example:5000\",\"[::1]\"],\"timeout_ms\":2500}}";
 
 	assert_works(load_text(t, text, &c, &err), &err);
 	assert_string_equal(c.hsm_hosts[0], "hsm1.managedhsm.azure.net");
@@ -71,14 +73,33 @@ static void reads_every_key(void **state)
 	assert_string_equal(c.hsm_resource, "https://managedhsm.azure.net");
 	assert_string_equal(c.ca_file, tmplayout_fmt("%s/ca.pem", t->dir));
 	assert_string_equal(c.cache_dir, tmplayout_fmt("%s/cache", t->dir));
+	assert_int_equal(c.cache_size, 3ULL << 30);
 	assert_string_equal(c.metrics, tmplayout_fmt("unix:%s/m.sock", t->dir));
 	assert_int_equal(c.n_addresses, 2);
 	assert_string_equal(c.addresses[0].host, "hsm1.managedhsm.azure.net");
 	assert_string_equal(c.addresses[0].address, "127.0.0.1:8443");
 	assert_string_equal(c.addresses[1].address, "[::1]:8444");
 	assert_true(c.require_encrypted);
+	assert_true(c.require_digest);
+	assert_string_equal(c.registry.auth_file, tmplayout_fmt("%s/auth.json", t->dir));
+	assert_string_equal(c.registry.hosts_dir, "/hosts");
+	assert_string_equal(c.registry.certs_dir, tmplayout_fmt("%s/certs", t->dir));
+	assert_string_equal(c.registry.plain_http[0], "a.example:5000");
+	assert_string_equal(c.registry.plain_http[1], "[::1]");
+	assert_null(c.registry.plain_http[2]);
+	assert_int_equal(c.registry.timeout_ms, 2500);
 	assert_int_equal(c.unit_cache_mib, 96);
 	assert_int_equal(c.request_timeout_ms, 1500);
+	ck_config_free(&c);
+}
+
+static void reads_cache_size(void **state)
+{
+	struct ck_config c = { 0 };
+	struct ck_err err;
+
+	assert_works(load_text(*state, "{\"cache_size\":1048576}", &c, &err), &err);
+	assert_int_equal(c.cache_size, 1 << 20);
 	ck_config_free(&c);
 }
 
@@ -93,7 +114,14 @@ static void assert_empty(const struct ck_config *c)
 	assert_null(c->metrics);
 	assert_int_equal(c->n_addresses, 0);
 	assert_false(c->require_encrypted);
+	assert_false(c->require_digest);
+	assert_null(c->registry.auth_file);
+	assert_null(c->registry.hosts_dir);
+	assert_null(c->registry.certs_dir);
+	assert_null(c->registry.plain_http[0]);
+	assert_int_equal(c->registry.timeout_ms, 0);
 	assert_int_equal(c->unit_cache_mib, 0);
+	assert_int_equal(c->cache_size, 0);
 	assert_int_equal(c->request_timeout_ms, 60000);
 }
 
@@ -144,6 +172,14 @@ static void refuses(void **state)
 		  "wrap: unknown key \"hsm\"" },
 		{ "an unknown key of identity", "{\"identity\":{\"secret\":\"x\"}}", -EINVAL,
 		  "identity: unknown key \"secret\"" },
+		{ "a cache of no size", "{\"cache_size\":\"large\"}", -EINVAL,
+		  "\"cache_size\": \"large\" is not a number of bytes" },
+		{ "a cache too small", "{\"cache_size\":1048575}", -EINVAL,
+		  "\"cache_size\" is below 1M" },
+		{ "a cache of nothing", "{\"cache_size\":\"0G\"}", -EINVAL,
+		  "\"cache_size\" is below 1M" },
+		{ "a negative cache", "{\"cache_size\":-1}", -EBADMSG, "cache_size" },
+		{ "a cache as an array", "{\"cache_size\":[1]}", -EBADMSG, "cache_size" },
 		{ "metrics nowhere", "{\"metrics\":\"\"}", -EINVAL, "\"metrics\": it is empty" },
 		{ "metrics at no socket", "{\"metrics\":\"unix:\"}", -EINVAL,
 		  "\"metrics\": it names no socket" },
@@ -188,6 +224,18 @@ static void refuses(void **state)
 		  "\"request_timeout_ms\" is not within 1 and" },
 		{ "more than a day to answer in", "{\"request_timeout_ms\":86400001}", -EINVAL,
 		  "is not within 1 and 86400000" },
+		{ "an unknown key of registry", "{\"registry\":{\"auth\":\"x\"}}", -EINVAL,
+		  "registry: unknown key \"auth\"" },
+		{ "a registry that is a URL", "{\"registry\":{\"plain_http\":[\"http://a\"]}}",
+		  -EINVAL, "\"registry\": \"plain_http\": \"http://a\" is not HOST[:PORT]" },
+		{ "a registry that is a number", "{\"registry\":{\"plain_http\":[1]}}", -EINVAL,
+		  "is not HOST[:PORT]" },
+		{ "a registry's time of nothing", "{\"registry\":{\"timeout_ms\":0}}", -EINVAL,
+		  "\"timeout_ms\" is not within" },
+		{ "an empty path of credentials", "{\"registry\":{\"auth_file\":\"\"}}", -EINVAL,
+		  "\"auth_file\": it is empty" },
+		{ "a word to demand digests", "{\"require_digest\":\"yes\"}", -EBADMSG,
+		  "neither true nor false" },
 	};
 
 	for (size_t i = 0; i < N_ROWS(rows); i++) {
@@ -272,13 +320,10 @@ static void resolves_beside_the_file(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		IN_DIR(reads_every_key),
-		IN_DIR(needs_no_key),
-		IN_DIR(metrics_address),
-		IN_DIR(refuses),
-		IN_DIR(refuses_large_and_missing_files),
-		IN_DIR(finds_the_file),
-		IN_DIR(resolves_beside_the_file),
+		IN_DIR(reads_every_key), IN_DIR(reads_cache_size),
+		IN_DIR(needs_no_key),	 IN_DIR(metrics_address),
+		IN_DIR(refuses),	 IN_DIR(refuses_large_and_missing_files),
+		IN_DIR(finds_the_file),	 IN_DIR(resolves_beside_the_file),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

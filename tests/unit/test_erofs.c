@@ -389,7 +389,12 @@ static void test_patches_too_many(void **state)
 	struct ck_entry e = {
 		.path = { 0, 1 }, .mode = S_IFREG, .size = (uint64_t)N * 8192, .n_extents = N
 	};
-	struct ck_index layer = { &e, 1, x, N, NULL, 0, "f", 2 };
+	struct ck_index layer = { .entries = &e,
+				  .n_entries = 1,
+				  .extents = x,
+				  .n_extents = N,
+				  .heap = "f",
+				  .heap_len = 2 };
 	const struct ck_index *index = &layer;
 	uint64_t tar_len = MIB;
 	struct ck_err err = { 0 };

@@ -80,7 +80,7 @@ static int open_ref(struct fixture *f, const char *transport, const char *rest,
 	*img = NULL;
 	memset(err, 0, sizeof *err);
 	return ck_image_open(img, tmplayout_fmt("%s:%s%s", transport, f->t.dir, rest), platform,
-			     err);
+			     NULL, err);
 }
 
 static void expect_refused(struct fixture *f, const char *why, const char *rest,
@@ -616,7 +616,7 @@ static void parses_references(void **state)
 		{ "oci:", -EINVAL, 0, 0, 0 },
 		{ "oci:a:", -EINVAL, 0, 0, 0 },
 		{ "dir:", -EINVAL, 0, 0, 0 },
-		{ "docker://x", -ENOTSUP, 0, 0, 0 },
+		{ "docker:x", -EINVAL, 0, 0, 0 },
 		{ "", -ENOTSUP, 0, 0, 0 },
 	};
 
@@ -632,6 +632,96 @@ static void parses_references(void **state)
 		assert_string_equal(r.dir, rows[i].dir);
 		assert_string_equal(r.name ? r.name : "(none)",
 				    rows[i].name ? rows[i].name : "(none)");
+		assert_string_equal(r.pin, rows[i].pin);
+		ck_reference_free(&r);
+	}
+}
+
+/* As containers/image's docker.ParseReference does, but that a tag and a digest may both stand. */
+static void parses_docker_references(void **state)
+{
+#define H64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define A60 "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+	static const struct {
+		const char *text; /* behind docker:// */
+		const char *host, *repo, *tag, *pin;
+		const char *says; /* why not */
+	} rows[] = {
+		{ "alpine", "docker.io", "library/alpine", "latest", "", 0 },
+		{ "alpine:3", "docker.io", "library/alpine", "3", "", 0 },
+		{ "docker.io/alpine", "docker.io", "library/alpine", "latest", "", 0 },
+		{ "index.docker.io/a/b", "docker.io", "a/b", "latest", "", 0 },
+		{ "a/b:c", "docker.io", "a/b", "c", "", 0 },
+		{ "localhost/x", "localhost", "x", "latest", "", 0 },
+		{ "LOCALHOST/x", "LOCALHOST", "x", "latest", "", 0 },
+		{ "localhost:5000/x:1", "localhost:5000", "x", "1", "", 0 },
+		{ "r.example/x", "r.example", "x", "latest", "", 0 },
+		{ "r.example/x@sha256:" H64, "r.example", "x", NULL, "sha256:" H64, 0 },
+		{ "r.example/x:t@sha256:" H64, "r.example", "x", "t", "sha256:" H64, 0 },
+		{ "127.0.0.1:1/a/b/c", "127.0.0.1:1", "a/b/c", "latest", "", 0 },
+		{ "[::1]:5000/x", "[::1]:5000", "x", "latest", "", 0 },
+		{ "[fe80::1]/x", "[fe80::1]", "x", "latest", "", 0 },
+		{ "r-1.example/a.b_c__d---e/0:A_b.c-D", "r-1.example", "a.b_c__d---e/0", "A_b.c-D",
+		  "", 0 },
+		{ "r.example:65535/x", "r.example:65535", "x", "latest", "", 0 },
+		{ "r.example/" H64, "r.example", H64, "latest", "", 0 },
+		{ "", 0, 0, 0, 0, "names nothing" },
+		{ H64, 0, 0, 0, 0, "could be an image's id" },
+		{ "Alpine", 0, 0, 0, 0, "must be in lower case" },
+		{ "r.example/X", 0, 0, 0, 0, "must be in lower case" },
+		{ "r.example/", 0, 0, 0, 0, "not a repository" },
+		{ "r.example//x", 0, 0, 0, 0, "not a repository" },
+		{ "r.example/x/", 0, 0, 0, 0, "not a repository" },
+		{ "r.example/../x", 0, 0, 0, 0, "not a repository" },
+		{ "r.example/a..b", 0, 0, 0, 0, "not a repository" },
+		{ "r.example/a___b", 0, 0, 0, 0, "not a repository" },
+		{ "r.example/a._b", 0, 0, 0, 0, "not a repository" },
+		{ "r.example/-a", 0, 0, 0, 0, "not a repository" },
+		{ "r.example/a-", 0, 0, 0, 0, "not a repository" },
+		{ "r.example/a b", 0, 0, 0, 0, "not a repository" },
+		{ "r.example/a?b", 0, 0, 0, 0, "not a repository" },
+		{ "r.example/a%2fb", 0, 0, 0, 0, "not a repository" },
+		{ "r.example/" A60 A60 A60 A60 "/aaaaaaaaaaaaaaa", 0, 0, 0, 0, "not a repository" },
+		{ "r.example/x:", 0, 0, 0, 0, "not a tag" },
+		{ "r.example/x:.a", 0, 0, 0, 0, "not a tag" },
+		{ "r.example/x:-a", 0, 0, 0, 0, "not a tag" },
+		{ "r.example/x:a/b", 0, 0, 0, 0, "not a tag" },
+		{ "r.example/x:" A60 A60 "aaaaaaaaa", 0, 0, 0, 0, "not a tag" },
+		{ "r.example/x@sha256:12", 0, 0, 0, 0, "what follows @" },
+		{ "r.example/x@sha512:12", 0, 0, 0, 0, "not a repository" },
+		{ "user@r.example/x", 0, 0, 0, 0, "not a registry's HOST" },
+		{ "r.example:/x", 0, 0, 0, 0, "not a registry's HOST" },
+		{ "r.example:65536/x", 0, 0, 0, 0, "not a registry's HOST" },
+		{ "r.example:1:2/x", 0, 0, 0, 0, "not a registry's HOST" },
+		{ "-r.example/x", 0, 0, 0, 0, "not a registry's HOST" },
+		{ "r..example/x", 0, 0, 0, 0, "not a registry's HOST" },
+		{ "r-.example/x", 0, 0, 0, 0, "not a registry's HOST" },
+		{ ".example/x", 0, 0, 0, 0, "not a registry's HOST" },
+		{ "r_.example/x", 0, 0, 0, 0, "not a registry's HOST" },
+		{ "[::1/x", 0, 0, 0, 0, "not a registry's HOST" },
+		{ "[::1]x/x", 0, 0, 0, 0, "not a registry's HOST" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < N_ROWS(rows); i++) {
+		struct ck_reference r = { 0 };
+		struct ck_err err = { 0 };
+		char text[512];
+		snprintf(text, sizeof text, "docker://%s", rows[i].text);
+		int rc = ck_reference_parse(&r, text, &err);
+		if (rows[i].says) {
+			if (rc != -EINVAL || !strstr(err.msg, rows[i].says))
+				fail_msg("%s: %d %s", text, rc, err.msg);
+			continue;
+		}
+		if (rc < 0)
+			fail_msg("%s: %d %s", text, rc, err.msg);
+		assert_int_equal(r.transport, CK_TRANSPORT_DOCKER);
+		assert_null(r.dir);
+		assert_string_equal(r.host, rows[i].host);
+		assert_string_equal(r.repo, rows[i].repo);
+		assert_string_equal(r.name ? r.name : "(none)",
+				    rows[i].tag ? rows[i].tag : "(none)");
 		assert_string_equal(r.pin, rows[i].pin);
 		ck_reference_free(&r);
 	}
@@ -713,6 +803,7 @@ int main(void)
 		IN_LAYOUT(refuses_what_is_no_layout),
 		IN_LAYOUT(refuses_layouts_of_the_future),
 		cmocka_unit_test(parses_references),
+		cmocka_unit_test(parses_docker_references),
 		cmocka_unit_test(parses_platforms),
 		cmocka_unit_test(ranks_platforms),
 	};

@@ -52,7 +52,8 @@ static void open_image(struct fixture *f, const char *const media_types[2],
 					  tmplayout_descriptor(TMP_MANIFEST, &manifest));
 	tmplayout_file(&f->t, "index.json", index, strlen(index));
 	ck_image_close(ck_take(f->image));
-	assert_works(ck_image_open(&f->image, tmplayout_fmt("oci:%s", f->t.dir), NULL, &err), &err);
+	assert_works(ck_image_open(&f->image, tmplayout_fmt("oci:%s", f->t.dir), NULL, NULL, &err),
+		     &err);
 }
 
 static const char *const plain[2] = { TMP_TAR, TMP_TAR };

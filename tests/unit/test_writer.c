@@ -81,7 +81,7 @@ static void expect_image(const struct tmplayout *t, const char *transport, const
 	struct ck_image *img = NULL;
 	struct ck_err err = { 0 };
 
-	assert_works(ck_image_open(&img, at(t, transport, rest), NULL, &err), &err);
+	assert_works(ck_image_open(&img, at(t, transport, rest), NULL, NULL, &err), &err);
 	assert_int_equal(img->n_layers, n_layers);
 	for (size_t i = 0; i < n_layers; i++) {
 		CK_AUTO(ck_reader_closep) struct ck_reader *r = NULL;
@@ -212,7 +212,7 @@ static void adds_the_platform(void **state)
 	struct ck_err err = { 0 };
 	uint8_t digest[32];
 
-	assert_works(ck_image_writer_open(&w, at(t, "oci", ":x"), &err), &err);
+	assert_works(ck_image_writer_open(&w, at(t, "oci", ":x"), NULL, &err), &err);
 	assert_works(mkimage_blobs(w, 1, 1, &manifest, &err), &err);
 	assert_works(ck_image_writer_commit(w, manifest.data, manifest.len, TMP_MANIFEST, platform,
 					    digest, &err),
@@ -261,7 +261,7 @@ static void begin(const struct tmplayout *t, const char *transport, const char *
 	CK_BUF manifest = { 0 };
 	struct ck_err err = { 0 };
 
-	assert_works(ck_image_writer_open(&w, at(t, transport, rest), &err), &err);
+	assert_works(ck_image_writer_open(&w, at(t, transport, rest), NULL, &err), &err);
 	assert_works(mkimage_blobs(w, 9, n, &manifest, &err), &err);
 	assert_works(ck_new_blob_open(&b, w, &err), &err);
 	assert_works(ck_new_blob_write(b, "x", 1, &err), &err);
@@ -317,7 +317,7 @@ static void passes_blobs_through(void **state)
 	for (int round = 0; round < 2; round++) {
 		CK_AUTO(ck_image_writer_closep) struct ck_image_writer *w = NULL;
 		CK_BUF manifest = { 0 };
-		assert_works(ck_image_writer_open(&w, at(t, "oci", ":x"), &err), &err);
+		assert_works(ck_image_writer_open(&w, at(t, "oci", ":x"), NULL, &err), &err);
 		/* The second time it is there, and not read. */
 		seen = 0;
 		assert_works(
@@ -337,7 +337,7 @@ static void passes_blobs_through(void **state)
 	assert_int_equal(st.st_size, len);
 	/* Other bytes than its name says. */
 	CK_AUTO(ck_image_writer_closep) struct ck_image_writer *w = NULL;
-	assert_works(ck_image_writer_open(&w, at(t, "oci", ":y"), &err), &err);
+	assert_works(ck_image_writer_open(&w, at(t, "oci", ":y"), NULL, &err), &err);
 	assert_works(ck_reader_open_mem(&damaged, bytes, len - 1, &err), &err);
 	assert_fails(ck_image_writer_copy(w, damaged, digest, NULL, NULL, &err), -EBADMSG, &err,
 		     "do not have that digest");
@@ -361,7 +361,8 @@ static void refuses_references(void **state)
 		{ "oci", ":-a", -EINVAL, "is not letters" },
 		{ "oci", ":a/", -EINVAL, "is not letters" },
 		{ "oci", ":", -EINVAL, "empty REF" },
-		{ "docker", "", -ENOTSUP, "of no kind that is known" },
+		{ "docker", "", -EINVAL, "names nothing" },
+		{ "rsync", "", -ENOTSUP, "of no kind that is known" },
 		{ "oci", "/missing/parent", -ENOENT, "cannot make directory" },
 		{ "oci", "/x", -ENOENT, "cannot make directory" },
 	};
@@ -374,7 +375,8 @@ static void refuses_references(void **state)
 	for (size_t i = 0; i < N_OF(rows); i++) {
 		struct ck_image_writer *w = NULL;
 		struct ck_err err = { 0 };
-		int rc = ck_image_writer_open(&w, at(t, rows[i].transport, rows[i].rest), &err);
+		int rc =
+		    ck_image_writer_open(&w, at(t, rows[i].transport, rows[i].rest), NULL, &err);
 		assert_fails(rc, rows[i].code, &err, rows[i].part);
 		assert_null(w);
 		assert_int_equal(access(path_of(t, ""), F_OK), -1);
@@ -391,7 +393,7 @@ static void expect_refused(const struct tmplayout *t, const char *transport, int
 	CK_BUF before = { 0 }, after = { 0 };
 
 	mkimage_list(&before, t->dir);
-	assert_fails(ck_image_writer_open(&w, at(t, transport, ""), &err), code, &err, part);
+	assert_fails(ck_image_writer_open(&w, at(t, transport, ""), NULL, &err), code, &err, part);
 	mkimage_list(&after, t->dir);
 	assert_string_equal(ck_buf_str(&before), ck_buf_str(&after));
 }
@@ -500,7 +502,7 @@ static void refuses_an_image_with_a_blob_missing(void **state)
 	struct ck_err err = { 0 };
 	uint8_t digest[32];
 
-	assert_works(ck_image_writer_open(&w, at(t, "oci", ":x"), &err), &err);
+	assert_works(ck_image_writer_open(&w, at(t, "oci", ":x"), NULL, &err), &err);
 	assert_works(mkimage_blobs(w, 1, 1, &manifest, &err), &err);
 	const char *text = tmplayout_fmt("%.*s,{\"mediaType\":\"" TMP_TAR
 					 "\",\"digest\":\"sha256:" HEX64 "\",\"size\":1}]}",
@@ -511,7 +513,7 @@ static void refuses_an_image_with_a_blob_missing(void **state)
 	ck_image_writer_close(ck_take(w));
 	assert_int_equal(access(path_of(t, ""), F_OK), -1);
 	/* One that is elsewhere, and says so, may be. */
-	assert_works(ck_image_writer_open(&w, at(t, "oci", ":x"), &err), &err);
+	assert_works(ck_image_writer_open(&w, at(t, "oci", ":x"), NULL, &err), &err);
 	assert_works(mkimage_blobs(w, 1, 1, &more, &err), &err);
 	text = tmplayout_fmt("%.*s,{\"mediaType\":\"" TMP_TAR "\",\"digest\":\"sha256:" HEX64
 			     "\",\"size\":1,\"urls\":[\"https://x\"]}]}",
@@ -534,7 +536,7 @@ static void notices_a_blob_that_went(void **state)
 	mkimage_layer(layer, 1, 0);
 	ck_sha256(r_digest, layer, strlen(layer));
 	ck_hex(hex, r_digest, 32);
-	assert_works(ck_image_writer_open(&w, at(t, "oci", ":y"), &err), &err);
+	assert_works(ck_image_writer_open(&w, at(t, "oci", ":y"), NULL, &err), &err);
 	assert_works(ck_reader_open_mem(&r, layer, strlen(layer), &err), &err);
 	assert_works(ck_image_writer_copy(w, r, r_digest, NULL, NULL, &err), &err);
 	assert_works(mkimage_blobs(w, 2, 1, &manifest, &err), &err);
@@ -546,7 +548,7 @@ static void notices_a_blob_that_went(void **state)
 	/* Not so when we have written it, too. */
 	write_image(t, "oci", ":x", 1, 1);
 	ck_buf_free(&manifest);
-	assert_works(ck_image_writer_open(&w, at(t, "oci", ":y"), &err), &err);
+	assert_works(ck_image_writer_open(&w, at(t, "oci", ":y"), NULL, &err), &err);
 	assert_works(ck_image_writer_copy(w, r, r_digest, NULL, NULL, &err), &err);
 	assert_works(mkimage_blobs(w, 1, 1, &manifest, &err), &err);
 	assert_int_equal(unlink(path_of(t, tmplayout_fmt("/blobs/sha256/%s", hex))), 0);
@@ -580,7 +582,7 @@ static void bounds_what_it_writes(void **state)
 	assert_string_equal(ck_buf_str(&before), ck_buf_str(&after));
 	/* A manifest that no reader would take. */
 	CK_AUTO(ck_freep) char *manifest = calloc(1, (4 << 20) + 1);
-	assert_works(ck_image_writer_open(&w, at(t, "oci", ":x"), &err), &err);
+	assert_works(ck_image_writer_open(&w, at(t, "oci", ":x"), NULL, &err), &err);
 	assert_fails(
 	    ck_image_writer_commit(w, manifest, (4 << 20) + 1, TMP_MANIFEST, NULL, digest, &err),
 	    -EFBIG, &err, "its manifest has");
@@ -621,8 +623,8 @@ static void writes_beside_others(void **state)
 	uint8_t digest[32];
 
 	/* Who made the directories goes; who is still at work keeps them. */
-	assert_works(ck_image_writer_open(&first, at(t, "oci", ":x"), &err), &err);
-	assert_works(ck_image_writer_open(&second, at(t, "oci", ":y"), &err), &err);
+	assert_works(ck_image_writer_open(&first, at(t, "oci", ":x"), NULL, &err), &err);
+	assert_works(ck_image_writer_open(&second, at(t, "oci", ":y"), NULL, &err), &err);
 	ck_image_writer_close(first);
 	assert_works(mkimage_blobs(second, 1, 1, &manifest, &err), &err);
 	assert_works(ck_image_writer_commit(second, manifest.data, manifest.len, TMP_MANIFEST, NULL,
@@ -638,8 +640,8 @@ static void writes_a_dir_alone(void **state)
 	struct ck_image_writer *first = NULL, *second = NULL;
 	struct ck_err err = { 0 };
 
-	assert_works(ck_image_writer_open(&first, at(t, "dir", ""), &err), &err);
-	assert_fails(ck_image_writer_open(&second, at(t, "dir", ""), &err), -EBUSY, &err,
+	assert_works(ck_image_writer_open(&first, at(t, "dir", ""), NULL, &err), &err);
+	assert_fails(ck_image_writer_open(&second, at(t, "dir", ""), NULL, &err), -EBUSY, &err,
 		     "another process is writing into it");
 	/* Who knows nothing of locks may come first all the same. */
 	CK_BUF manifest = { 0 };
@@ -676,7 +678,7 @@ static void *write_many(void *arg)
 		uint8_t digest[32];
 		/* Now and then one gives up, also when it was the one who made the layout. */
 		snprintf(ref, sizeof ref, "oci:%s/l:gone", j->dir);
-		j->rc = ck_image_writer_open(&w, ref, &j->err);
+		j->rc = ck_image_writer_open(&w, ref, NULL, &j->err);
 		ck_image_writer_close(w);
 		snprintf(ref, sizeof ref, "oci:%s/l:n%u", j->dir, j->first + i);
 		if (j->rc == 0)
@@ -733,7 +735,7 @@ static void takes_blobs_from_many_threads(void **state)
 	struct ck_err err = { 0 };
 	uint8_t digest[32];
 
-	assert_works(ck_image_writer_open(&w, at(t, "oci", ":x"), &err), &err);
+	assert_works(ck_image_writer_open(&w, at(t, "oci", ":x"), NULL, &err), &err);
 	for (unsigned i = 0; i < N_THREADS; i++) {
 		jobs[i] = (struct job){ .w = w, .first = i * 40 };
 		assert_int_equal(pthread_create(&threads[i], NULL, write_blobs, &jobs[i]), 0);

@@ -225,7 +225,7 @@ static bool opens(const struct tmplayout *t, const struct way *w, size_t n_layer
 	char want[64], digest[CK_DIGEST_STR];
 	uint8_t raw[32];
 
-	if (ck_image_open(&img, ref_of(t, w), NULL, NULL) < 0)
+	if (ck_image_open(&img, ref_of(t, w), NULL, NULL, NULL) < 0)
 		return false;
 	mkimage_layer(want, seed, 0);
 	ck_sha256(raw, want, strlen(want));
@@ -243,7 +243,7 @@ static bool opens(const struct tmplayout *t, const struct way *w, size_t n_layer
 static bool opens_at_all(const struct tmplayout *t, const struct way *w)
 {
 	struct ck_image *img = NULL;
-	bool is = ck_image_open(&img, ref_of(t, w), NULL, NULL) == 0;
+	bool is = ck_image_open(&img, ref_of(t, w), NULL, NULL, NULL) == 0;
 
 	ck_image_close(img);
 	return is;

@@ -54,10 +54,11 @@ static int run(const struct ck_options *o, struct ck_err *err)
 
 const struct ck_command ck_cmd_cat = {
 	.name = "cat",
-	.synopsis = "[--config FILE] [--key KEY]... [--cache-dir DIR] [--index DIR] [--platform "
+	.synopsis = "[--config FILE] [--authfile FILE] [--plain-http] [--key KEY]... [--cache-dir "
+		    "DIR] [--cache-size SIZE] [--index DIR] [--platform "
 		    "OS/ARCH] IMAGE PATH",
 	.summary = "write a file of the image to standard output",
-	.options = "ckCIp",
+	.options = "ckCSIaHp",
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,

@@ -16,14 +16,15 @@ static int run(const struct ck_options *o, struct ck_err *err)
 		.keys = s.keys,
 		.require_encrypted = s.config.require_encrypted,
 	};
-	return ck_convert_and_tell(&s, &how, "decrypting", o->json, err);
+	return ck_convert_and_tell(&s, &how, o->args[0], "decrypting", o->json, err);
 }
 
 const struct ck_command ck_cmd_decrypt = {
 	.name = "decrypt",
-	.synopsis = "[--config FILE] [--key KEY]... [--json] [--platform OS/ARCH] SRC DST",
+	.synopsis = "[--config FILE] [--authfile FILE] [--plain-http] [--key KEY]... [--json] "
+		    "[--platform OS/ARCH] SRC DST",
 	.summary = "write the image SRC decrypted to DST, for any tool to run",
-	.options = "ckjp",
+	.options = "ckjaHp",
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,

@@ -7,6 +7,7 @@
 
 #include "tools/cloakfs/commands.h"
 #include "tools/cloakfs/converted.h"
+#include "tools/cloakfs/prefetch.h"
 #include "tools/cloakfs/session.h"
 
 /* Marks in CHOSEN[0..N) the layers that LIST names: "0,2,-1". */
@@ -36,20 +37,34 @@ static int choose(bool *chosen, size_t n, const char *list, struct ck_err *err)
 
 enum { LEVEL = 3 }; /* zstd's own default */
 
-/* In one layout the plain layers are still there when all is done. */
-static void note_same_layout(const struct ck_options *o)
+static bool is_same_dir(const char *one, const char *other)
 {
-	CK_AUTO(ck_reference_free) struct ck_reference src = { 0 }, dst = { 0 };
 	struct stat a, b;
 
-	if (ck_reference_parse(&src, o->args[0], NULL) == 0 &&
-	    ck_reference_parse(&dst, o->args[1], NULL) == 0 && stat(src.dir, &a) == 0 &&
-	    stat(dst.dir, &b) == 0 && a.st_dev == b.st_dev && a.st_ino == b.st_ino)
+	return stat(one, &a) == 0 && stat(other, &b) == 0 && a.st_dev == b.st_dev &&
+	       a.st_ino == b.st_ino;
+}
+
+/* In one layout or repository the plain layers are still there when all is done. */
+static void note_same_place(const struct ck_options *o)
+{
+	CK_AUTO(ck_reference_free) struct ck_reference src = { 0 }, dst = { 0 };
+
+	if (ck_reference_parse(&src, o->args[0], NULL) < 0 ||
+	    ck_reference_parse(&dst, o->args[1], NULL) < 0)
+		return;
+	if (src.dir && dst.dir && is_same_dir(src.dir, dst.dir))
 		ck_log(
 		    CK_LOG_WARNING,
 		    "note: %s holds the image's layers as they were, too: give another directory "
 		    "away, not this one",
 		    src.dir);
+	if (src.host && dst.host && strcmp(src.host, dst.host) == 0 &&
+	    strcmp(src.repo, dst.repo) == 0)
+		ck_log(CK_LOG_WARNING,
+		       "note: %s/%s holds the image's layers as they were, too: who may read the "
+		       "one may read the others",
+		       src.host, src.repo);
 }
 
 static int add_recipients(struct ck_recipients *r, const struct ck_options *o, struct ck_err *err)
@@ -77,14 +92,26 @@ static int encrypt(const struct ck_session *s, const struct ck_recipients *r,
 		.level = o->level ? o->level : LEVEL,
 		.chosen = o->layers ? chosen : NULL,
 	};
+	CK_PREFETCH prefetch = { 0 };
 
 	if (!chosen)
 		return ck_nomem(err, "encrypting an image");
 	if (o->level && keep)
 		return ck_fail(err, CK_USAGE, "--level is for --compress zstd: the bytes are kept");
-	note_same_layout(o);
+	if (o->prefetch && (keep || o->cipher != CK_LAYER_CHUNKED))
+		return ck_fail(err, CK_USAGE,
+			       "--prefetch is for indexes inside sealed layers, packed anew; for "
+			       "others, there is cloakfs index --prefetch");
+	note_same_place(o);
 	int rc = o->layers ? choose(chosen, n, o->layers, err) : 0;
-	return rc ? rc : ck_convert_and_tell(s, &how, "encrypting", o->json, err);
+	if (rc == 0)
+		rc = ck_prefetch_open(&prefetch, o->prefetch, s->image, err);
+	how.wants = prefetch.wants;
+	if (rc == 0)
+		rc = ck_convert_and_tell(s, &how, o->args[0], "encrypting", o->json, err);
+	if (rc == 0)
+		ck_prefetch_tell(&prefetch);
+	return rc;
 }
 
 static int run(const struct ck_options *o, struct ck_err *err)
@@ -107,11 +134,12 @@ static int run(const struct ck_options *o, struct ck_err *err)
 const struct ck_command ck_cmd_encrypt = {
 	.name = "encrypt",
 	.synopsis =
-	    "[--config FILE] --key KEY... [--cipher gcm|ctr] [--compress zstd|keep]\n"
-	    "                       [--level N] [--layers LIST] [--unwrap KEY]... [--json]\n"
-	    "                       [--platform OS/ARCH] SRC DST",
+	    "[--config FILE] [--authfile FILE] [--plain-http] --key KEY... [--cipher gcm|ctr] "
+	    "[--compress zstd|keep]\n"
+	    "                       [--level N] [--layers LIST] [--unwrap KEY]...\n"
+	    "                       [--prefetch FILE] [--json] [--platform OS/ARCH] SRC DST",
 	.summary = "write the image SRC encrypted to DST",
-	.options = "cruezqyjp",
+	.options = "cruezqyFjaHp",
 	.required = "r",
 	.min_args = 2,
 	.max_args = 2,

@@ -46,9 +46,10 @@ static int run(const struct ck_options *o, struct ck_err *err)
 
 const struct ck_command ck_cmd_export = {
 	.name = "export",
-	.synopsis = "[--config FILE] [--key KEY]... [--platform OS/ARCH] --layer N IMAGE",
+	.synopsis = "[--config FILE] [--authfile FILE] [--plain-http] [--key KEY]... [--platform "
+		    "OS/ARCH] --layer N IMAGE",
 	.summary = "write the decrypted tar of one layer to standard output",
-	.options = "ckpn",
+	.options = "ckaHpn",
 	.required = "n",
 	.min_args = 1,
 	.max_args = 1,

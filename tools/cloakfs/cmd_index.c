@@ -3,9 +3,12 @@
 #include <string.h>
 
 #include "fs/oci/artifact.h"
+#include "fs/oci/layoutstore.h"
 #include "fs/oci/reference.h"
+#include "fs/registry/push.h"
 #include "tools/cloakfs/commands.h"
 #include "tools/cloakfs/output.h"
+#include "tools/cloakfs/prefetch.h"
 #include "tools/cloakfs/session.h"
 
 /* Sealed indexes as the passes make them: a store that only takes. */
@@ -47,7 +50,7 @@ static int take(void *ctx, const char *digest, const void *p, size_t nbytes, str
 	return 0;
 }
 
-static int tell(const struct harvest *h, const char *dir, const uint8_t manifest[32],
+static int tell(const struct harvest *h, const char *place, const uint8_t manifest[32],
 		struct ck_err *err)
 {
 	char size[CK_OUTPUT_SIZE], digest[CK_DIGEST_STR];
@@ -58,7 +61,7 @@ static int tell(const struct harvest *h, const char *dir, const uint8_t manifest
 		printf("index      %s of layer %.19s...\n", size, digest);
 	}
 	ck_digest_str(digest, manifest);
-	printf("artifact   %s in %s\n", digest, dir);
+	printf("artifact   %s in %s\n", digest, place);
 	return ck_output_flush(err);
 }
 
@@ -85,8 +88,45 @@ static int check_dir(const char *dir, struct ck_err *err)
 	return 0;
 }
 
-static int make(struct ck_session *s, const char *dir, struct harvest *h, struct ck_err *err)
+/* Where the artifact goes. */
+struct target {
+	const char *dir;		/* a layout, or NULL: ... */
+	const struct ck_reference *ref; /* ... the image's repository */
+	struct ck_blobstore *store;	/* owned; NULL until it is open */
+};
+
+static void target_close(struct target *t)
 {
+	ck_blobstore_close(t->store);
+}
+
+static int open_layout(struct target *t, struct ck_err *err)
+{
+	int rc = ck_layoutstore_open(&t->store, CK_TRANSPORT_OCI, t->dir, true, err);
+
+	return rc < 0 ? ck_wrap(err, "cannot add indexes to %s", t->dir) : 0;
+}
+
+/* Fails early, on a small blob that an artifact needs anyway, where nothing may be pushed. */
+static int open_repository(struct target *t, const struct ck_session *s, struct ck_err *err)
+{
+	static const struct ck_push_opts none;
+	struct ck_registry *r = NULL;
+	uint8_t digest[CK_SHA256_LEN];
+	int rc = ck_registry_open(&r, t->ref->host, t->ref->repo, &s->registry.opts, err);
+
+	if (rc == 0)
+		rc = ck_push_open(&t->store, r, &none, err);
+	if (rc == 0)
+		rc = ck_blobstore_put(t->store, "{}", 2, digest, err);
+	return rc < 0 ? ck_wrap(err, "cannot push indexes to %s/%s", t->ref->host, t->ref->repo)
+		      : 0;
+}
+
+static int make(struct ck_session *s, struct target *to, struct harvest *h, const char *trace,
+		struct ck_err *err)
+{
+	CK_PREFETCH prefetch = { 0 };
 	CK_AUTO(ck_stack_closep) struct ck_stack *stack = NULL;
 	const struct ck_index_store store = { .load = none, .save = take, .ctx = h };
 	struct ck_descriptor subject = { .media_type = s->image->manifest_type,
@@ -95,15 +135,19 @@ static int make(struct ck_session *s, const char *dir, struct harvest *h, struct
 	int rc = check_image(s->image, err);
 
 	if (rc == 0)
-		rc = check_dir(dir, err);
+		rc = to->dir ? check_dir(to->dir, err) : open_repository(to, s, err);
+	if (rc == 0)
+		rc = ck_prefetch_open(&prefetch, trace, s->image, err);
 	h->cap = s->image->n_layers;
 	h->blobs = calloc(h->cap ? h->cap : 1, sizeof *h->blobs);
 	if (!h->blobs)
 		return ck_nomem(err, "keeping layers' indexes");
 	s->store = &store;
+	s->wants = prefetch.wants;
 	if (rc == 0)
 		rc = ck_session_stack(&stack, s, SIZE_MAX, false, err);
 	s->store = NULL;
+	s->wants = NULL;
 	/* A store that fails costs a layer only a log line, which has been written then. */
 	if (rc == 0 && h->n < h->n_asked)
 		return ck_fail(err, -EIO,
@@ -115,9 +159,42 @@ static int make(struct ck_session *s, const char *dir, struct harvest *h, struct
 	if (rc == 0)
 		rc = ck_digest_parse(subject.digest, s->image->manifest_digest, err);
 	memcpy(subject.digest_str, s->image->manifest_digest, sizeof subject.digest_str);
+	if (rc < 0)
+		return rc;
+	if (to->dir)
+		rc = open_layout(to, err);
 	if (rc == 0)
-		rc = ck_artifact_write(dir, &subject, h->blobs, h->n, manifest, err);
-	return rc < 0 ? rc : tell(h, dir, manifest, err);
+		rc = ck_artifact_write(to->store, &subject, h->blobs, h->n, manifest, err);
+	if (rc == 0)
+		ck_prefetch_tell(&prefetch);
+	return rc < 0 ? rc : tell(h, ck_blobstore_name(to->store), manifest, err);
+}
+
+/* Where the artifact is to go, by what was said. */
+static int choose(struct target *t, const struct ck_options *o, const struct ck_reference *r,
+		  struct ck_err *err)
+{
+	bool remote = r->transport == CK_TRANSPORT_DOCKER;
+
+	*t = (struct target){ .dir = o->out, .ref = r };
+	if (o->push && o->out)
+		return ck_fail(err, -EINVAL, "--push and --out DIR: it is one or the other");
+	if (o->push && !remote)
+		return ck_fail(err, -EINVAL,
+			       "--push is for an image in a registry: the indexes of others are "
+			       "stored beside them, or in --out DIR");
+	if (o->out || o->push)
+		return 0;
+	if (remote)
+		return ck_fail(err, -EINVAL,
+			       "the image is in a registry: --push puts its indexes there, --out "
+			       "DIR into a layout");
+	if (r->transport != CK_TRANSPORT_OCI)
+		return ck_fail(err, -EINVAL,
+			       "a dir holds one image and no artifacts: name a layout for it with "
+			       "--out DIR");
+	t->dir = r->dir;
+	return 0;
 }
 
 static int run(const struct ck_options *o, struct ck_err *err)
@@ -125,25 +202,27 @@ static int run(const struct ck_options *o, struct ck_err *err)
 	CK_SESSION s = { 0 };
 	CK_AUTO(ck_reference_free) struct ck_reference r = { 0 };
 	CK_AUTO(harvest_free) struct harvest h = { 0 };
-	int rc = ck_session_open(&s, o, err);
+	CK_AUTO(target_close) struct target t = { 0 };
+	int rc = ck_reference_parse(&r, o->args[0], err);
 
 	if (rc == 0)
-		rc = ck_session_image(&s, o->keys, o->n_keys, o, err);
+		rc = choose(&t, o, &r, err);
 	if (rc == 0)
-		rc = ck_reference_parse(&r, o->args[0], err);
-	if (rc == 0 && !o->out && r.transport != CK_TRANSPORT_OCI)
-		rc = ck_fail(err, -EINVAL,
-			     "a dir holds one image and no artifacts: name a layout for it with "
-			     "--out DIR");
-	return rc < 0 ? rc : make(&s, o->out ? o->out : r.dir, &h, err);
+		rc = ck_session_open(&s, o, err);
+	if (rc == 0)
+		rc = ck_session_image(&s, o->keys, o->n_keys, o, err);
+	return rc < 0 ? rc : make(&s, &t, &h, o->prefetch, err);
 }
 
 const struct ck_command ck_cmd_index = {
 	.name = "index",
-	.synopsis = "[--config FILE] [--key KEY]... [--out DIR] [--platform OS/ARCH] IMAGE",
+	.synopsis =
+	    "[--config FILE] [--authfile FILE] [--plain-http] [--key KEY]... [--prefetch FILE] "
+	    "[--out DIR | --push]\n"
+	    "                     [--platform OS/ARCH] IMAGE",
 	.summary =
 	    "make sealed indexes of an encrypted image, so that mounts need not read it through",
-	.options = "ckOp",
+	.options = "ckFOPaHp",
 	.required = "",
 	.min_args = 1,
 	.max_args = 1,

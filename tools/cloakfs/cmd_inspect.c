@@ -6,6 +6,7 @@
 #include "keyprov/envelope.h"
 #include "tools/cloakfs/commands.h"
 #include "tools/cloakfs/output.h"
+#include "tools/cloakfs/registryopts.h"
 
 /* What can be said of a layer without a key. */
 struct facts {
@@ -215,16 +216,25 @@ static int inspect(const struct ck_image *image, const struct ck_options *o, str
 static int run(const struct ck_options *o, struct ck_err *err)
 {
 	CK_AUTO(ck_image_closep) struct ck_image *image = NULL;
-	int rc = ck_image_open(&image, o->args[0], o->platform, err);
+	CK_AUTO(ck_registryopts_free) struct ck_registryopts registry = { 0 };
+	CK_AUTO(ck_config_free) struct ck_config config = { 0 };
+	int rc = ck_config_load(&config, o->config, err);
 
+	if (rc == 0)
+		rc = ck_registryopts_make(&registry, &config, o, err);
+	const struct ck_image_from from = { .registry = &registry.opts };
+	/* Without a digest, too: here is where one sees it. */
+	if (rc == 0)
+		rc = ck_image_open(&image, o->args[0], o->platform, &from, err);
 	return rc < 0 ? rc : inspect(image, o, err);
 }
 
 const struct ck_command ck_cmd_inspect = {
 	.name = "inspect",
-	.synopsis = "[--json] [--platform OS/ARCH] IMAGE",
+	.synopsis =
+	    "[--config FILE] [--authfile FILE] [--plain-http] [--json] [--platform OS/ARCH] IMAGE",
 	.summary = "show manifest, layers, ciphers, and who can unwrap; needs no key",
-	.options = "jp",
+	.options = "cjaHp",
 	.required = "",
 	.min_args = 1,
 	.max_args = 1,

@@ -143,11 +143,12 @@ static int run(const struct ck_options *o, struct ck_err *err)
 
 const struct ck_command ck_cmd_ls = {
 	.name = "ls",
-	.synopsis = "[-l] [--config FILE] [--key KEY]... [--cache-dir DIR] [--index DIR] "
+	.synopsis = "[-l] [--config FILE] [--authfile FILE] [--plain-http] [--key KEY]... "
+		    "[--cache-dir DIR] [--cache-size SIZE] [--index DIR] "
 		    "[--platform OS/ARCH] "
 		    "IMAGE [PATH]",
 	.summary = "list a directory of the image",
-	.options = "ckCIpl",
+	.options = "ckCSIaHpl",
 	.required = "",
 	.min_args = 1,
 	.max_args = 2,

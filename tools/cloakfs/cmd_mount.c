@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -11,6 +12,8 @@
 
 #include "base/log.h"
 #include "base/secret.h"
+#include "fs/cache/survey.h"
+#include "fs/oci/origin.h"
 #include "tools/cloakfs/commands.h"
 #include "tools/cloakfs/session.h"
 
@@ -102,6 +105,15 @@ static int report_ready(void *ctx, struct ck_err *err)
 	return told ? 0 : ck_fail(err, -EINTR, "interrupted while mounting");
 }
 
+/* What is not written now is tried once more in the end. */
+static void finish_trace(struct ck_recorder *r)
+{
+	struct ck_err err = { 0 };
+
+	if (ck_recorder_write(r, &err) < 0)
+		ck_log(CK_LOG_WARNING, "%s", err.msg);
+}
+
 static int serve(struct ck_mount_spec spec, enum ck_view view, const char *dir,
 		 struct ck_stack *stack, struct herald *herald, struct ck_err *err)
 {
@@ -115,6 +127,9 @@ static int serve(struct ck_mount_spec spec, enum ck_view view, const char *dir,
 		rc = ck_fail(err, -EINTR, "interrupted while mounting");
 	if (rc == 0)
 		rc = ck_mount_run(m, report_ready, herald, err);
+	/* Before whoever unmounts sees the end. */
+	if (stack->recorder)
+		finish_trace(stack->recorder);
 	herald->erofs = m && ck_mount_has_erofs(m);
 	ck_mount_close(m);
 	return rc;
@@ -189,10 +204,59 @@ static int open_metrics(struct ck_listener *out, const struct ck_options *o,
 	return ck_listen_open(out, address, err) < 0 ? ck_wrap(err, "metrics") : 0;
 }
 
+static int open_stack(struct ck_stack **out, struct ck_session *s, const struct ck_options *o,
+		      struct ck_err *err)
+{
+	int rc = ck_session_image(s, o->keys, o->n_keys, o, err);
+
+	if (rc == 0)
+		rc = ck_session_indexes(s, o, err);
+	return rc < 0 ? rc : ck_session_stack(out, s, SIZE_MAX, o->view == CK_VIEW_ROOTFS, err);
+}
+
+/* What is said of fetching all of an image that the cache has no room for. */
+static void check_room(const struct ck_session *s)
+{
+	uint64_t need = 0, limit = ck_blobcache_limit(s->cache);
+
+	for (size_t i = 0; i < s->image->n_layers; i++)
+		need += s->image->layers[i].size;
+	if (need > limit - limit / 8)
+		ck_log(CK_LOG_WARNING,
+		       "the image has %" PRIu64 " MiB and the cache room for %" PRIu64
+		       " MiB: what is fetched first will have to be fetched again (--cache-size)",
+		       need >> 20, limit >> 20);
+}
+
+/* A mount works without. */
+static void start_background(struct ck_background **out, const struct ck_session *s,
+			     const struct ck_stack *stack, enum ck_prefetch_mode mode,
+			     struct ck_prefetch_progress *progress)
+{
+	CK_AUTO(ck_freep) struct ck_background_item *items = NULL;
+	bool all = mode == CK_PREFETCH_ALL;
+	size_t n = 0, n_urgent = 0;
+	struct ck_err err;
+
+	if (mode == CK_PREFETCH_NONE || !ck_image_net(s->image))
+		return;
+	if (all)
+		check_room(s);
+	int rc =
+	    ck_background_plan(&items, &n, &n_urgent, stack, ck_image_remotes(s->image), all, &err);
+	if (rc == 0 && n)
+		rc = ck_background_start(out, items, n, n_urgent, progress, &err);
+	if (rc < 0)
+		ck_log(CK_LOG_WARNING, "nothing is prefetched: %s", err.msg);
+}
+
 static int mount_image(const struct ck_options *o, const char *dir, int ready, struct ck_err *err)
 {
 	CK_SESSION s = { 0 };
 	CK_AUTO(ck_stack_closep) struct ck_stack *stack = NULL;
+	CK_AUTO(ck_recorder_closep) struct ck_recorder *recorder = NULL;
+	CK_AUTO(ck_background_stopp) struct ck_background *background = NULL;
+	struct ck_prefetch_progress progress = { 0 };
 	CK_AUTO(ck_closep) int userns = -1;
 	CK_AUTO(ck_closep) int log = -1;
 	CK_AUTO(ck_listen_close) struct ck_listener metrics = { .fd = -1, .dir = -1 };
@@ -200,6 +264,8 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 
 	if (rc == 0 && o->log)
 		rc = open_log(&log, o->log, err);
+	if (rc == 0 && o->record)
+		rc = ck_recorder_open(&recorder, o->record, err);
 	if (rc == 0)
 		rc = ck_secret_init(err);
 	if (rc == 0)
@@ -207,12 +273,9 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 	if (rc == 0)
 		rc = open_metrics(&metrics, o, &s.config, err);
 	if (rc == 0)
-		rc = ck_session_image(&s, o->keys, o->n_keys, o, err);
-	if (rc == 0)
-		rc = ck_session_indexes(&s, o, err);
-	if (rc < 0)
-		return rc;
-	rc = ck_session_stack(&stack, &s, SIZE_MAX, o->view == CK_VIEW_ROOTFS, err);
+		rc = open_stack(&stack, &s, o, err);
+	if (rc == 0 && recorder)
+		rc = ck_stack_record(stack, recorder, err);
 	if (rc < 0)
 		return rc;
 	ck_log_init("cloakfs", CK_LOG_INFO); /* a service from here on */
@@ -223,9 +286,12 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 				      .upper = o->writable,
 				      .userns = userns < 0 ? NULL : &userns,
 				      .metrics = metrics.fd < 0 ? NULL : &metrics,
+				      .prefetch = &progress,
 				      .timeout_ms = s.config.request_timeout_ms };
 	struct herald herald = { .fd = ready, .log = log };
+	start_background(&background, &s, stack, o->background, &progress);
 	rc = serve_mode(o, &spec, dir, stack, &herald, err);
+	ck_image_cancel(s.image);
 	pthread_t last;
 	if (pthread_create(&last, NULL, give_up, rc < 0 ? err : NULL) == 0)
 		(void)pthread_detach(last);
@@ -322,13 +388,14 @@ static int run(const struct ck_options *o, struct ck_err *err)
 const struct ck_command ck_cmd_mount = {
 	.name = "mount",
 	.synopsis =
-	    "[--config FILE] [--key KEY]... [--cache-dir DIR] [--index DIR]\n"
+	    "[--config FILE] [--authfile FILE] [--plain-http] [--key KEY]... [--cache-dir DIR]\n"
+	    "                     [--cache-size SIZE] [--index DIR]\n"
 	    "                     [--view rootfs|layers] [--mode auto|erofs|fuse]\n"
 	    "                     [--writable DIR|tmpfs] [--uidmap RANGE]... [--gidmap RANGE]...\n"
-	    "                     [--log FILE] [--metrics ADDR] [--foreground]\n"
-	    "                     [--platform OS/ARCH] IMAGE DIR",
+	    "                     [--prefetch none|trace|all] [--record FILE] [--metrics ADDR]\n"
+	    "                     [--log FILE] [--foreground] [--platform OS/ARCH] IMAGE DIR",
 	.summary = "mount the image at DIR",
-	.options = "ckCIvmwUGgMfp",
+	.options = "ckCSIvmwUGBTgMfaHp",
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,

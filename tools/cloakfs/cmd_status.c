@@ -74,6 +74,10 @@ static void print_layer(size_t idx, const struct ck_report_layer *l)
 	} else {
 		fputs("verified in full at mount", stdout);
 	}
+	if (l->prefetch_ranges && l->prefetch_ranges != CK_REPORT_NONE) {
+		ck_output_size(tar, l->prefetch_bytes);
+		printf(", %s of it to prefetch", tar);
+	}
 	if (l->bytes_moved != CK_REPORT_NONE && l->bytes_kept != CK_REPORT_NONE) {
 		ck_output_size(blob, l->bytes_moved);
 		ck_output_size(tar, l->bytes_kept);

@@ -128,9 +128,10 @@ static int run(const struct ck_options *o, struct ck_err *err)
 
 const struct ck_command ck_cmd_verify = {
 	.name = "verify",
-	.synopsis = "[--config FILE] [--key KEY]... [--platform OS/ARCH] IMAGE",
+	.synopsis = "[--config FILE] [--authfile FILE] [--plain-http] [--key KEY]... [--platform "
+		    "OS/ARCH] IMAGE",
 	.summary = "check every layer in full, and that they fit together",
-	.options = "ckp",
+	.options = "ckaHp",
 	.required = "",
 	.min_args = 1,
 	.max_args = 1,

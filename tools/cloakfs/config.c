@@ -5,6 +5,8 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "base/size.h"
+#include "fs/oci/dockername.h"
 
 enum {
 	MAX_FILE = 1 << 20,
@@ -135,6 +137,27 @@ static int read_addresses(struct ck_config *c, const json_t *obj, struct ck_err 
 	return 0;
 }
 
+static int read_plain_http(struct ck_config *c, const json_t *registry, struct ck_err *err)
+{
+	json_t *array = NULL, *item;
+	size_t i;
+	int rc = registry ? ck_json_arr(&array, registry, "plain_http", false, err) : 0;
+
+	if (rc < 0)
+		return rc;
+	c->registry.plain_http = calloc(json_array_size(array) + 1, sizeof *c->registry.plain_http);
+	if (!c->registry.plain_http)
+		return ck_nomem(err, "reading the configuration");
+	json_array_foreach (array, i, item) {
+		const char *s = json_string_value(item);
+		if (!s || !ck_dockername_is_host(s))
+			return ck_fail(err, -EINVAL, "\"plain_http\": \"%.80s\" is not HOST[:PORT]",
+				       s ? s : "");
+		c->registry.plain_http[i] = s;
+	}
+	return 0;
+}
+
 static int read_group(json_t **out, json_t *root, const char *key, const char *const *allowed,
 		      struct ck_err *err)
 {
@@ -183,25 +206,83 @@ static int read_strings(struct ck_config *c, json_t *root, const char *dir, stru
 	return rc;
 }
 
+/* Bytes: a number, or as --cache-size has them. */
+static int read_cache_size(struct ck_config *c, struct ck_err *err)
+{
+	const char *text = NULL;
+	int rc;
+
+	if (json_is_integer(json_object_get(c->json, "cache_size"))) {
+		rc = ck_json_u64(&c->cache_size, c->json, "cache_size", false, err);
+	} else {
+		rc = ck_json_str(&text, c->json, "cache_size", false, err);
+		if (rc < 0 || !text)
+			return rc;
+		rc = ck_size_parse(&c->cache_size, text, err);
+		if (rc < 0)
+			ck_wrap(err, "\"cache_size\"");
+	}
+	if (rc == 0 && c->cache_size < CK_CACHE_MIN)
+		rc = ck_fail(err, -EINVAL, "\"cache_size\" is below %s", CK_CACHE_MIN_TEXT);
+	return rc;
+}
+
+static int read_registry(struct ck_config *c, json_t *root, const char *dir, struct ck_err *err)
+{
+	static const char *const keys[] = { "auth_file",  "hosts_dir",	"certs_dir",
+					    "plain_http", "timeout_ms", NULL };
+	json_t *registry;
+	int rc = read_group(&registry, root, "registry", keys, err);
+	const struct {
+		const char **to;
+		const char *key;
+	} paths[] = {
+		{ &c->registry.auth_file, "auth_file" },
+		{ &c->registry.hosts_dir, "hosts_dir" },
+		{ &c->registry.certs_dir, "certs_dir" },
+	};
+
+	for (size_t i = 0; rc == 0 && i < sizeof paths / sizeof paths[0]; i++)
+		rc = read_text(paths[i].to, registry, paths[i].key, PATH, dir, err);
+	if (rc == 0)
+		rc = read_plain_http(c, registry, err);
+	if (rc < 0 || !json_object_get(registry, "timeout_ms"))
+		return rc;
+	rc = ck_json_u64(&c->registry.timeout_ms, registry, "timeout_ms", true, err);
+	if (rc == 0 && (c->registry.timeout_ms == 0 || c->registry.timeout_ms > MAX_REQUEST_MS))
+		rc = ck_fail(err, -EINVAL, "\"timeout_ms\" is not within 1 and %d", MAX_REQUEST_MS);
+	return rc;
+}
+
+static int read_limits(struct ck_config *c, struct ck_err *err)
+{
+	int rc = ck_json_bool(&c->require_encrypted, c->json, "require_encrypted", false, err);
+
+	if (rc == 0)
+		rc = read_cache_size(c, err);
+	if (rc == 0)
+		rc = ck_json_bool(&c->require_digest, c->json, "require_digest", false, err);
+	if (rc == 0)
+		rc = ck_json_u64(&c->unit_cache_mib, c->json, "unit_cache_mib", false, err);
+	if (rc == 0 && c->unit_cache_mib > MAX_CACHE_MIB)
+		rc = ck_fail(err, -EINVAL, "\"unit_cache_mib\" is above %d", MAX_CACHE_MIB);
+	if (rc == 0)
+		rc = ck_json_u64(&c->request_timeout_ms, c->json, "request_timeout_ms", false, err);
+	if (rc == 0 && (c->request_timeout_ms == 0 || c->request_timeout_ms > MAX_REQUEST_MS))
+		rc = ck_fail(err, -EINVAL, "\"request_timeout_ms\" is not within 1 and %d",
+			     MAX_REQUEST_MS);
+	return rc;
+}
+
 static int read_root(struct ck_config *c, const char *dir, struct ck_err *err)
 {
-	static const char *const keys[] = { "hsm_hosts",
-					    "maa_hosts",
-					    "key_info_dir",
-					    "wrap",
-					    "evidence",
-					    "identity",
-					    "imds_url",
-					    "ca_file",
-					    "cache_dir",
-					    "authority_url",
-					    "hsm_resource",
-					    "addresses",
-					    "require_encrypted",
-					    "unit_cache_mib",
-					    "request_timeout_ms",
-					    "metrics",
-					    NULL };
+	static const char *const keys[] = {
+		"hsm_hosts",	  "maa_hosts",		"key_info_dir",	  "wrap",
+		"evidence",	  "identity",		"imds_url",	  "ca_file",
+		"cache_dir",	  "cache_size",		"authority_url",  "hsm_resource",
+		"addresses",	  "require_encrypted",	"require_digest", "registry",
+		"unit_cache_mib", "request_timeout_ms", "metrics",	  NULL
+	};
 
 	if (!json_is_object(c->json))
 		return ck_fail(err, -EBADMSG, "it is not a JSON object");
@@ -214,18 +295,10 @@ static int read_root(struct ck_config *c, const char *dir, struct ck_err *err)
 		rc = read_strings(c, c->json, dir, err);
 	if (rc == 0)
 		rc = read_addresses(c, c->json, err);
-	if (rc == 0)
-		rc = ck_json_bool(&c->require_encrypted, c->json, "require_encrypted", false, err);
-	if (rc == 0)
-		rc = ck_json_u64(&c->unit_cache_mib, c->json, "unit_cache_mib", false, err);
-	if (rc == 0 && c->unit_cache_mib > MAX_CACHE_MIB)
-		rc = ck_fail(err, -EINVAL, "\"unit_cache_mib\" is above %d", MAX_CACHE_MIB);
-	if (rc == 0)
-		rc = ck_json_u64(&c->request_timeout_ms, c->json, "request_timeout_ms", false, err);
-	if (rc == 0 && (c->request_timeout_ms == 0 || c->request_timeout_ms > MAX_REQUEST_MS))
-		rc = ck_fail(err, -EINVAL, "\"request_timeout_ms\" is not within 1 and %d",
-			     MAX_REQUEST_MS);
-	return rc;
+	if (rc < 0)
+		return rc;
+	rc = read_registry(c, c->json, dir, err);
+	return rc < 0 ? ck_wrap(err, "\"registry\"") : read_limits(c, err);
 }
 
 /* The directory of PATH, absolute, with a '/' behind it. */
@@ -282,6 +355,7 @@ void ck_config_free(struct ck_config *c)
 	free(c->hsm_hosts);
 	free(c->maa_hosts);
 	free(c->addresses);
+	free(c->registry.plain_http);
 	json_decref(c->json);
 	*c = (struct ck_config){ 0 };
 }

@@ -15,6 +15,9 @@
 #define CK_CONFIG_DEFAULT "/etc/cloakfs/cloakfs.json"
 #define CK_CONFIG_ENV	  "CLOAKFS_CONFIG"
 
+#define CK_CACHE_MIN	  ((uint64_t)1 << 20) /* the least that a cache may be told to hold */
+#define CK_CACHE_MIN_TEXT "1M"
+
 /* Strings are NULL where the file does not say; all belong to the configuration. */
 struct ck_config {
 	const char **hsm_hosts, **maa_hosts; /* NULL-ended */
@@ -27,8 +30,14 @@ struct ck_config {
 	struct ck_http_address *addresses;
 	size_t n_addresses;
 	uint64_t unit_cache_mib; /* 0: not said */
+	uint64_t cache_size;	 /* bytes; 0: not said */
 	uint64_t request_timeout_ms;
-	bool require_encrypted;
+	bool require_encrypted, require_digest;
+	struct {
+		const char *auth_file, *hosts_dir, *certs_dir;
+		const char **plain_http; /* NULL-ended; owned array */
+		uint64_t timeout_ms;	 /* 0: not said */
+	} registry;
 	json_t *json; /* private: holds the strings */
 };
 

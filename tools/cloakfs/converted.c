@@ -2,8 +2,10 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/json.h"
+#include "fs/oci/reference.h"
 #include "tools/cloakfs/bar.h"
 #include "tools/cloakfs/output.h"
 
@@ -60,9 +62,24 @@ static int tell(const struct ck_image *image, const struct ck_layer_converted *l
 	return ck_output_flush(err);
 }
 
-int ck_convert_and_tell(const struct ck_session *s, const struct ck_image_conversion *how,
-			const char *label, bool json, struct ck_err *err)
+/* The repository that SRC is in, where that is in the registry of DST, too. */
+static int set_mount_from(struct ck_image_conversion *how, struct ck_reference *src,
+			  const char *src_text, struct ck_err *err)
 {
+	CK_AUTO(ck_reference_free) struct ck_reference dst = { 0 };
+	int rc = ck_reference_parse(src, src_text, err);
+
+	if (rc == 0)
+		rc = ck_reference_parse(&dst, how->dst, err);
+	if (rc == 0 && src->host && dst.host && strcmp(src->host, dst.host) == 0)
+		how->dst_opts.push.mount_from = src->repo;
+	return rc;
+}
+
+int ck_convert_and_tell(const struct ck_session *s, const struct ck_image_conversion *how,
+			const char *src, const char *label, bool json, struct ck_err *err)
+{
+	CK_AUTO(ck_reference_free) struct ck_reference from = { 0 };
 	CK_AUTO(ck_bar_end) struct ck_bar bar = { 0 };
 	struct ck_image_conversion own = *how;
 	size_t n = s->image->n_layers;
@@ -71,10 +88,14 @@ int ck_convert_and_tell(const struct ck_session *s, const struct ck_image_conver
 
 	if (!layers)
 		return ck_nomem(err, "converting an image");
+	own.dst_opts.registry = s->registry.opts;
+	int rc = set_mount_from(&own, &from, src, err);
+	if (rc < 0)
+		return rc;
 	ck_bar_start(&bar, label);
 	own.progress = ck_bar_update;
 	own.progress_ctx = &bar;
-	int rc = ck_image_convert(s->image, &own, layers, manifest, err);
+	rc = ck_image_convert(s->image, &own, layers, manifest, err);
 	if (rc < 0)
 		return rc;
 	ck_bar_hide(&bar);

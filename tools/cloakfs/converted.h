@@ -5,10 +5,11 @@
 #include "fs/imageconvert.h"
 #include "tools/cloakfs/session.h"
 
-/* Converts the session's image as HOW says (its progress is set here), and prints what came
- * of it, as JSON on request. Errors: those of ck_image_convert and of standard output. */
+/* Converts the session's image, SRC, as HOW says (its progress is set here, and how a registry is
+ * written to), and prints what came of it, as JSON on request. Errors: those of ck_image_convert
+ * and of standard output. */
 CK_MUST_CHECK int ck_convert_and_tell(const struct ck_session *s,
-				      const struct ck_image_conversion *how, const char *label,
-				      bool json, struct ck_err *err);
+				      const struct ck_image_conversion *how, const char *src,
+				      const char *label, bool json, struct ck_err *err);
 
 #endif

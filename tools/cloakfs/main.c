@@ -14,9 +14,9 @@
 enum { EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 static const struct ck_command *const commands[] = {
-	&ck_cmd_mount, &ck_cmd_umount,	    &ck_cmd_status, &ck_cmd_inspect, &ck_cmd_ls,
-	&ck_cmd_cat,   &ck_cmd_export,	    &ck_cmd_verify, &ck_cmd_encrypt, &ck_cmd_decrypt,
-	&ck_cmd_index, &ck_cmd_keyprovider, &ck_cmd_wrap,   &ck_cmd_unwrap,
+	&ck_cmd_mount, &ck_cmd_umount, &ck_cmd_status,	    &ck_cmd_inspect, &ck_cmd_ls,
+	&ck_cmd_cat,   &ck_cmd_export, &ck_cmd_verify,	    &ck_cmd_encrypt, &ck_cmd_decrypt,
+	&ck_cmd_index, &ck_cmd_cache,  &ck_cmd_keyprovider, &ck_cmd_wrap,    &ck_cmd_unwrap,
 };
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
 
@@ -27,7 +27,8 @@ static void print_help(FILE *to)
 	      to);
 	for (size_t i = 0; i < N_COMMANDS; i++)
 		fprintf(to, "  %-12s %s\n", commands[i]->name, commands[i]->summary);
-	fputs("\nIMAGE is oci:DIR[:REF] or dir:DIR; @sha256:... behind it pins its digest.\n"
+	fputs("\nIMAGE is docker://HOST/NAME[:TAG], oci:DIR[:REF] or dir:DIR; @sha256:... behind "
+	      "it\npins its digest.\n"
 	      "'cloakfs COMMAND --help' says more, cloakfs(8) all.\n",
 	      to);
 }

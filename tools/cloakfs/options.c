@@ -7,6 +7,9 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "base/size.h"
+#include "tools/cloakfs/config.h"
+
 /* LETTER stands for the option in a command's list; only 'h' and 'l' are also short
  * options. */
 static const struct known {
@@ -26,8 +29,14 @@ static const struct known {
 	{ 'q', "level", "N", "zstd's compression level (3)" },
 	{ 'y', "layers", "LIST", "only these, as 0,2,-1; the lowest is 0, the uppermost -1" },
 	{ 'O', "out", "DIR", "put the artifact into this layout, not the image's own" },
+	{ 'P', "push", NULL, "put the artifact into the image's own registry" },
 	{ 'I', "index", "DIR", "look for the image's index artifact in this layout, too" },
-	{ 'C', "cache-dir", "DIR", "where sealed indexes of layers are kept; none: nowhere" },
+	{ 'C', "cache-dir", "DIR", "where what is fetched and found out is kept; none: nowhere" },
+	{ 'S', "cache-size", "SIZE",
+	  "how much, in bytes or with K, M, G, T; a tenth of the disk, 10G at most" },
+	{ 'A', "all", NULL, "everything that is not in use" },
+	{ 'a', "authfile", "FILE", "credentials of registries, instead of where they usually are" },
+	{ 'H', "plain-http", NULL, "speak plain HTTP with the image's registry" },
 	{ 'p', "platform", "OS/ARCH", "pick this platform, not the host's" },
 	{ 'v', "view", "VIEW", "rootfs (the default): the merged tree; layers: each of them" },
 	{ 'm', "mode", "MODE",
@@ -38,6 +47,11 @@ static const struct known {
 	  "IMAGE-ID:SHOWN-ID:COUNT, users to show in place of the image's; repeatable" },
 	{ 'G', "gidmap", "RANGE", "the same for groups; where it is not given, --uidmap counts" },
 	{ 'g', "log", "FILE", "append the mount's log to FILE; else it goes to syslog" },
+	{ 'T', "record", "FILE", "write to FILE which parts of files are used, in that order" },
+	{ 'B', "prefetch", "WHAT",
+	  "of a registry's image, in the background: trace (the default), what its indexes say is "
+	  "used first; all; none" },
+	{ 'F', "prefetch", "FILE", "have mounts fetch first what FILE, of mount --record, tells" },
 	{ 'M', "metrics", "ADDR",
 	  "serve metrics at unix:PATH, or HOST:PORT of a loopback address; none: nowhere" },
 	{ 'f', "foreground", NULL, "stay; SIGTERM or SIGINT unmounts" },
@@ -104,6 +118,19 @@ static int parse_mode(enum ck_mode *out, const char *text, struct ck_err *err)
 	return 0;
 }
 
+static int parse_background(enum ck_prefetch_mode *out, const char *text, struct ck_err *err)
+{
+	if (strcmp(text, "trace") == 0)
+		*out = CK_PREFETCH_TRACE;
+	else if (strcmp(text, "all") == 0)
+		*out = CK_PREFETCH_ALL;
+	else if (strcmp(text, "none") == 0)
+		*out = CK_PREFETCH_NONE;
+	else
+		return ck_fail(err, CK_USAGE, "--prefetch is none, trace or all, not \"%s\"", text);
+	return 0;
+}
+
 static int parse_cipher(enum ck_layer_cipher *out, const char *text, struct ck_err *err)
 {
 	if (strcmp(text, "gcm") == 0)
@@ -139,6 +166,18 @@ static int parse_level(int *out, const char *text, struct ck_err *err)
 	return 0;
 }
 
+static int parse_cache_size(uint64_t *out, const char *text, struct ck_err *err)
+{
+	if (ck_size_parse(out, text, err) < 0) {
+		ck_wrap(err, "--cache-size");
+		return CK_USAGE;
+	}
+	if (*out < CK_CACHE_MIN)
+		return ck_fail(err, CK_USAGE, "--cache-size is at least %s, not \"%s\"",
+			       CK_CACHE_MIN_TEXT, text);
+	return 0;
+}
+
 static int add_key(const char **keys, size_t *n, const char *option, const char *key,
 		   struct ck_err *err)
 {
@@ -166,6 +205,8 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 		return add_key(o->unwrap, &o->n_unwrap, "unwrap", value, err);
 	case 'm':
 		return parse_mode(&o->mode, value, err);
+	case 'B':
+		return parse_background(&o->background, value, err);
 	case 'e':
 		return parse_cipher(&o->cipher, value, err);
 	case 'z':
@@ -185,6 +226,12 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	case 'g':
 		o->log = value;
 		return 0;
+	case 'T':
+		o->record = value;
+		return 0;
+	case 'F':
+		o->prefetch = value;
+		return 0;
 	case 'M':
 		o->metrics = value;
 		return 0;
@@ -194,9 +241,14 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	case 'p':
 		o->platform = value;
 		return 0;
+	case 'a':
+		o->authfile = value;
+		return 0;
 	case 'C':
 		o->cache_dir = value;
 		return 0;
+	case 'S':
+		return parse_cache_size(&o->cache_size, value, err);
 	case 'v':
 		return parse_view(&o->view, value, err);
 	case 'n':
@@ -220,6 +272,9 @@ static int take_value(struct ck_options *o, char letter, const char *value, stru
 	o->long_form |= letter == 'l';
 	o->exec |= letter == 'x';
 	o->lazy |= letter == 'Z';
+	o->all |= letter == 'A';
+	o->plain_http |= letter == 'H';
+	o->push |= letter == 'P';
 	o->help |= letter == 'h';
 	return 0;
 }
@@ -257,7 +312,9 @@ static int misfit(int c, char **argv, struct ck_err *err)
 int ck_options_parse(struct ck_options *out, const struct ck_command *cmd, int argc, char **argv,
 		     struct ck_err *err)
 {
-	struct ck_options o = { .layer = SIZE_MAX, .cipher = CK_LAYER_CHUNKED };
+	struct ck_options o = { .layer = SIZE_MAX,
+				.cipher = CK_LAYER_CHUNKED,
+				.background = CK_PREFETCH_TRACE };
 	struct option longs[N_KNOWN + 1] = { 0 };
 	bool seen[128] = { false };
 	size_t n = 0;

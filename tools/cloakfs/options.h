@@ -6,8 +6,10 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
+#include "fs/background.h"
 #include "fs/fuse/idmap.h"
 #include "fs/fuse/mount.h"
 #include "keyprov/keyring.h"
@@ -24,15 +26,17 @@ struct ck_options {
 	const char *config, *platform, *cache_dir, *key_info, *in, *out, *listen;
 	const char *keys[CK_OPTIONS_MAX_KEYS], *unwrap[CK_OPTIONS_MAX_KEYS];
 	size_t n_keys, n_unwrap;
-	const char *layers, *index, *writable, *log, *metrics;
+	const char *layers, *index, *writable, *log, *record, *prefetch, *metrics, *authfile;
 	enum ck_layer_cipher cipher;
 	enum ck_compress compress;
-	int level;    /* zstd's; 0 when not given */
-	size_t layer; /* SIZE_MAX when not given */
+	int level;	     /* zstd's; 0 when not given */
+	uint64_t cache_size; /* bytes; 0 when not given */
+	size_t layer;	     /* SIZE_MAX when not given */
 	enum ck_view view;
 	enum ck_mode mode;
+	enum ck_prefetch_mode background;
 	struct ck_idmap idmap;
-	bool json, long_form, foreground, exec, lazy;
+	bool json, long_form, foreground, exec, lazy, all, plain_http, push;
 	bool help;
 	char **args; /* what is no option; n_args of them */
 	size_t n_args;

@@ -7,14 +7,20 @@
 #include <sys/stat.h>
 
 #include "base/log.h"
+#include "fs/cache/indexstore.h"
 #include "fs/oci/reference.h"
 #include "tools/cloakfs/bar.h"
+#include "tools/cloakfs/cachedir.h"
+
+#define MEMORY_MAX ((uint64_t)256 << 20) /* of a cache that is on no disk */
 
 int ck_session_open(struct ck_session *s, const struct ck_options *o, struct ck_err *err)
 {
 	struct ck_config *c = &s->config;
 	int rc = ck_config_load(c, o->config, err);
 
+	if (rc == 0)
+		rc = ck_registryopts_make(&s->registry, c, o, err);
 	if (rc < 0)
 		return rc;
 	const struct ck_attest_opts opts = {
@@ -35,69 +41,56 @@ int ck_session_open(struct ck_session *s, const struct ck_options *o, struct ck_
 int ck_session_image(struct ck_session *s, const char *const *keys, size_t n_keys,
 		     const struct ck_options *o, struct ck_err *err)
 {
-	int rc = ck_keyring_open(&s->keys, s->attest, err);
+	int rc = ck_registryopts_demand(&s->config, o->args[0], err);
+
+	if (rc == 0)
+		rc = ck_keyring_open(&s->keys, s->attest, err);
 
 	if (rc == 0 && n_keys == 0)
 		rc = ck_keyring_add(s->keys, "hsm", err);
 	for (size_t i = 0; rc == 0 && i < n_keys; i++)
 		rc = ck_keyring_add(s->keys, keys[i], err);
-	return rc < 0 ? rc : ck_image_open(&s->image, o->args[0], o->platform, err);
+	if (rc == 0 && ck_reference_remote(o->args[0]))
+		rc = ck_session_cache(s, o, err);
+	const struct ck_image_from from = { &s->registry.opts, s->cache };
+	return rc < 0 ? rc : ck_image_open(&s->image, o->args[0], o->platform, &from, err);
 }
 
-/* Where the cache is when nobody says: as the FHS and the XDG base directories have it.
- * False where there is no such place. */
-static bool default_cache(char out[PATH_MAX])
+/* The cache on the disk. One that nobody asked for may be missing. */
+static int open_kept(struct ck_session *s, const struct ck_cachedir *d, struct ck_err *err)
 {
-	const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-	int n;
-
-	if (geteuid() == 0)
-		n = snprintf(out, PATH_MAX, "/var/cache/cloakfs");
-	else if (xdg && *xdg == '/')
-		n = snprintf(out, PATH_MAX, "%s/cloakfs", xdg);
-	else if (home && *home == '/')
-		n = snprintf(out, PATH_MAX, "%s/.cache/cloakfs", home);
-	else
-		return false;
-	return n < PATH_MAX;
-}
-
-static int open_default_cache(struct ck_session *s)
-{
-	char dir[PATH_MAX], parent[PATH_MAX];
-	struct ck_err err = { 0 };
-
-	if (!default_cache(dir))
-		return 0;
-	snprintf(parent, sizeof parent, "%.*s", (int)(strrchr(dir, '/') - dir), dir);
-	(void)mkdir(parent, geteuid() == 0 ? 0755 : 0700); /* a new user's; mostly it is there */
-	if (ck_indexcache_open(&s->cache, dir, &err) < 0)
-		ck_log(CK_LOG_WARNING, "indexes of layers are not kept: %s", err.msg);
-	return 0;
-}
-
-static int open_cache(struct ck_session *s, const struct ck_options *o, struct ck_err *err)
-{
-	const char *dir = o->cache_dir ? o->cache_dir : s->config.cache_dir;
-
-	if (!dir)
-		return open_default_cache(s);
-	return strcmp(dir, "none") == 0 ? 0 : ck_indexcache_open(&s->cache, dir, err);
-}
-
-/* The artifact beside the image: of no use to a command is no reason to fail. */
-static int open_own_artifact(struct ck_session *s, const struct ck_options *o, struct ck_err *err)
-{
-	CK_AUTO(ck_reference_free) struct ck_reference r = { 0 };
 	struct ck_err why = { 0 };
-	int rc = ck_reference_parse(&r, o->args[0], err);
 
-	if (rc < 0 || r.transport != CK_TRANSPORT_OCI)
+	if (!d->path[0])
+		return 0;
+	if (!d->named) {
+		char parent[PATH_MAX];
+		snprintf(parent, sizeof parent, "%.*s", (int)(strrchr(d->path, '/') - d->path),
+			 d->path);
+		(void)mkdir(parent,
+			    geteuid() == 0 ? 0755 : 0700); /* a new user's; mostly it is there */
+	}
+	int rc = ck_blobcache_open(&s->cache, d->path, d->size, d->named ? err : &why);
+	if (rc < 0 && d->named)
 		return rc;
-	rc = ck_artifact_open(&s->artifacts[0], r.dir, s->image->manifest_digest, &why);
-	if (rc < 0 && rc != -ENOENT)
-		ck_log(CK_LOG_WARNING, "the image's index artifact is not used: %s", why.msg);
+	if (rc < 0)
+		ck_log(CK_LOG_WARNING, "nothing is kept for the next time: %s", why.msg);
+	s->cache_kept = rc == 0;
 	return 0;
+}
+
+int ck_session_cache(struct ck_session *s, const struct ck_options *o, struct ck_err *err)
+{
+	struct ck_cachedir d;
+	int rc = s->cache ? 0 : ck_cachedir_find(&d, &s->config, o, err);
+
+	if (rc < 0 || s->cache)
+		return rc;
+	rc = open_kept(s, &d, err);
+	if (rc == 0 && !s->cache)
+		rc = ck_blobcache_open(&s->cache, NULL, d.size < MEMORY_MAX ? d.size : MEMORY_MAX,
+				       err);
+	return rc;
 }
 
 static void chain(struct ck_session *s, size_t *n, struct ck_index_store store)
@@ -112,19 +105,19 @@ static void chain(struct ck_session *s, size_t *n, struct ck_index_store store)
 int ck_session_indexes(struct ck_session *s, const struct ck_options *o, struct ck_err *err)
 {
 	size_t n = 0;
-	int rc = open_cache(s, o, err);
+	int rc = ck_session_cache(s, o, err);
 
 	if (rc == 0)
-		rc = open_own_artifact(s, o, err);
+		rc = ck_beside_open(&s->beside, o->args[0], s->image, err);
 	if (rc == 0 && o->index)
-		rc = ck_artifact_open(&s->artifacts[1], o->index, s->image->manifest_digest, err);
+		rc = ck_artifact_open(&s->artifact, o->index, s->image->manifest_digest, err);
 	if (rc < 0)
 		return rc;
-	if (s->cache)
-		chain(s, &n, ck_indexcache_store(s->cache));
-	for (size_t i = 0; i < 2; i++)
-		if (s->artifacts[i])
-			chain(s, &n, ck_artifact_store(s->artifacts[i]));
+	if (s->cache_kept)
+		chain(s, &n, ck_blobcache_indexes(s->cache));
+	chain(s, &n, ck_beside_store(&s->beside));
+	if (s->artifact)
+		chain(s, &n, ck_artifact_store(s->artifact));
 	return 0;
 }
 
@@ -137,6 +130,7 @@ int ck_session_stack(struct ck_stack **out, const struct ck_session *s, size_t o
 		.keys = s->keys,
 		.store = s->store,
 		.full = s->full,
+		.wants = s->wants,
 		.require_encrypted = s->config.require_encrypted,
 		.cache_bytes = (size_t)s->config.unit_cache_mib << 20,
 		.progress = ck_bar_update,
@@ -166,11 +160,12 @@ struct ck_provider ck_session_provider(const struct ck_session *s)
 
 void ck_session_close(struct ck_session *s)
 {
-	for (size_t i = 0; i < 2; i++)
-		ck_artifact_close(s->artifacts[i]);
-	ck_indexcache_close(s->cache);
+	ck_artifact_close(s->artifact);
+	ck_beside_close(&s->beside);
 	ck_image_close(s->image);
+	ck_blobcache_close(s->cache);
 	ck_keyring_close(s->keys);
 	ck_attest_close(s->attest);
+	ck_registryopts_free(&s->registry);
 	ck_config_free(&s->config);
 }

@@ -82,7 +82,7 @@ int mkimage_write(const char *ref, unsigned seed, size_t n_layers, uint8_t diges
 	CK_AUTO(ck_image_writer_closep) struct ck_image_writer *w = NULL;
 	CK_BUF manifest = { 0 };
 
-	int rc = ck_image_writer_open(&w, ref, err);
+	int rc = ck_image_writer_open(&w, ref, NULL, err);
 	if (rc == 0)
 		rc = mkimage_blobs(w, seed, n_layers, &manifest, err);
 	if (rc == 0)
