@@ -391,6 +391,8 @@ static void tell_about(struct ck_mount *m)
 		.mounted_at = (uint64_t)time(NULL),
 		.mounted_ms = ck_now_ms(),
 		.prefetch = m->spec.prefetch,
+		.net = ck_image_net(c->stack->image),
+		.remotes = ck_image_remotes(c->stack->image),
 	};
 }
 

@@ -293,7 +293,9 @@ int ck_image_blob(const struct ck_image *img, size_t idx, struct ck_reader **out
 
 struct ck_net *ck_image_net(const struct ck_image *img)
 {
-	return ((const struct store *)img->store)->source.net;
+	const struct store *s = img->store;
+
+	return s ? s->source.net : NULL;
 }
 
 void ck_image_cancel(const struct ck_image *img)
@@ -304,16 +306,7 @@ void ck_image_cancel(const struct ck_image *img)
 
 struct ck_remote *const *ck_image_remotes(const struct ck_image *img)
 {
-	return ((const struct store *)img->store)->remotes;
-}
+	const struct store *s = img->store;
 
-bool ck_image_moved(const struct ck_image *img, size_t idx, uint64_t *moved, uint64_t *kept)
-{
-	struct ck_remote *r = ck_image_remotes(img)[idx];
-
-	if (!r)
-		return false;
-	*moved = ck_remote_fetched(r);
-	*kept = ck_remote_kept(r);
-	return true;
+	return s ? s->remotes : NULL;
 }
