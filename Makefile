@@ -130,9 +130,10 @@ $(BUILD)/fault/registry: $(call objs,tests/fault)
 	@mkdir -p $(@D)
 	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ $$(pkg-config --libs libssl libcrypto jansson zlib)
 
+BENCH_LIBS_cache = -lsqlite3
 $(BUILD)/bench/%: $(BUILD)/tools/bench/%.o $(LIB)
 	@mkdir -p $(@D)
-	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(call say,LINK)$(CC) $(LDFLAGS) -o $@ $^ $(LIBS) $(BENCH_LIBS_$(@F))
 
 # The packages are installed first, in a make of its own: pkg-config is asked when
 # a makefile is read.

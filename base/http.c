@@ -1,8 +1,11 @@
 #include "base/http.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <openssl/rand.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -21,11 +24,43 @@ struct ck_http {
 
 static pthread_once_t curl_once = PTHREAD_ONCE_INIT;
 
+/* The system's roots, as curl was built to find them. */
+static char system_bundle[PATH_MAX];
+static bool system_dir;
+
+/* c_rehash(1): "XXXXXXXX.0". */
+static int is_hashed(const struct dirent *d)
+{
+	return strlen(d->d_name) == 10 && strspn(d->d_name, "0123456789abcdef") == 8 &&
+	       strcmp(d->d_name + 8, ".0") == 0;
+}
+
+static void find_roots(void)
+{
+	CURL *c = curl_easy_init();
+	char *bundle = NULL, *dir = NULL;
+	struct dirent **names;
+
+	if (!c)
+		return;
+	curl_easy_getinfo(c, CURLINFO_CAINFO, &bundle);
+	curl_easy_getinfo(c, CURLINFO_CAPATH, &dir);
+	snprintf(system_bundle, sizeof system_bundle, "%s", bundle ? bundle : "");
+	int n = dir ? scandir(dir, &names, is_hashed, NULL) : -1;
+	system_dir = n > 0;
+	for (int i = 0; i < n; i++)
+		free(names[i]);
+	if (n >= 0)
+		free(names);
+	curl_easy_cleanup(c);
+}
+
 static void curl_start(void)
 {
 	/* Requests and answers carry tokens; curl keeps copies of them. */
 	curl_global_init_mem(CURL_GLOBAL_DEFAULT, malloc, ck_wipe_free, ck_wipe_realloc, strdup,
 			     calloc);
+	find_roots();
 }
 
 static int add_address(struct ck_http *h, const struct ck_http_address *a, struct ck_err *err)
@@ -54,12 +89,13 @@ static bool copy(char **out, const char *s)
 /* The roots of a file and those beside them as one text: curl takes only one of the two. */
 static int join_roots(struct ck_buf *out, const struct ck_http_opts *opts, struct ck_err *err)
 {
+	const char *file = opts->ca_file ? opts->ca_file : system_dir ? "" : system_bundle;
 	int rc = ck_buf_adds(out, opts->more_ca, err);
 
-	if (rc == 0 && opts->ca_file)
+	if (rc == 0 && *file)
 		rc = ck_buf_adds(out, "\n", err);
-	if (rc == 0 && opts->ca_file)
-		rc = ck_file_read(out, opts->ca_file, err);
+	if (rc == 0 && *file)
+		rc = ck_file_read(out, file, err);
 	return rc;
 }
 
@@ -71,6 +107,7 @@ int ck_http_open(struct ck_http **out, const struct ck_http_opts *opts, struct c
 		return ck_nomem(err, "opening an HTTP client");
 	pthread_mutex_init(&h->lock, NULL);
 	h->config.insecure = opts->insecure;
+	h->config.roots_by_dir = system_dir;
 	if (!copy(&h->config.ca_file, opts->ca_file) ||
 	    !copy(&h->config.cert_file, opts->cert_file) ||
 	    !copy(&h->config.key_file, opts->key_file))

@@ -86,6 +86,7 @@ struct ck_http_res {
 	uint64_t wait_us;      /* from the request being sent to the first byte of its answer */
 	uint64_t body_us;      /* from there to its end */
 	bool no_tls;	       /* what answered there, if anything, does not speak TLS */
+	bool no_trust;	       /* it speaks TLS, but its certificate was not accepted */
 };
 
 /* The value of the first header NAME, without spaces around it; NULL: there is none. Borrowed. */

@@ -199,6 +199,9 @@ static void set_tls(CURL *c, const struct ck_httpconn_config *config)
 	if (config->ca_file) {
 		curl_easy_setopt(c, CURLOPT_CAINFO, config->ca_file);
 		curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
+	} else if (config->roots_by_dir) {
+		/* All of the bundle would be parsed, for each connection: 16 ms. */
+		curl_easy_setopt(c, CURLOPT_CAINFO, NULL);
 	}
 	if (config->more_ca.len) {
 		/* It takes the place of CAINFO, and config->more_ca holds both. */
@@ -378,5 +381,6 @@ int ck_httpconn_try(struct ck_httpconn *c, const struct ck_httpconn_config *conf
 	if (code == CURLE_OK)
 		return 0;
 	res->no_tls = code == CURLE_SSL_CONNECT_ERROR;
+	res->no_trust = code == CURLE_PEER_FAILED_VERIFICATION;
 	return ck_fail(err, curl_errno(code), "%s", why[0] ? why : curl_easy_strerror(code));
 }

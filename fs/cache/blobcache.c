@@ -68,15 +68,20 @@ void ck_blobcache_close(struct ck_blobcache *c)
 	free(c);
 }
 
-/* What all files take now, after room was made where that is needed, and nobody else does it. */
-static uint64_t look(struct ck_blobcache *c)
+/* What all files take now, after room was made for NBYTES where that is needed, and nobody else
+ * does it. */
+static uint64_t look(struct ck_blobcache *c, uint64_t nbytes)
 {
 	struct ck_place_list l = { 0 };
 	CK_AUTO(ck_closep) int lock = -1;
+	/* A little at a time: a hole of a block costs ext4 0.1 ms, and somebody waits for us. */
+	uint64_t room = c->limit / 16 < 16 * MIB ? c->limit / 16 : 16 * MIB;
 	int rc = ck_place_list(&c->place, &l);
 
-	if (rc == 0 && l.disk > c->limit - c->step && ck_place_lock(&c->place, false, &lock) == 0)
-		rc = ck_evict(c, &l, c->limit - c->limit / 16);
+	room = nbytes > room ? nbytes : room;
+	if (rc == 0 && l.disk + nbytes > c->limit - c->step &&
+	    ck_place_lock(&c->place, false, &lock) == 0)
+		rc = ck_evict(c, &l, c->limit - room);
 	uint64_t total = rc < 0 ? c->limit : l.disk; /* not known: nothing more is kept */
 	ck_place_list_free(&l);
 	return total;
@@ -84,12 +89,12 @@ static uint64_t look(struct ck_blobcache *c)
 
 bool ck_cache_room(struct ck_blobcache *c, uint64_t nbytes)
 {
-	if (ck_now_ms() < atomic_load(&c->paused_until))
+	if (nbytes > c->limit || ck_now_ms() < atomic_load(&c->paused_until))
 		return false;
 	if (atomic_fetch_add(&c->since, nbytes) + nbytes > c->step &&
 	    pthread_mutex_trylock(&c->bounding) == 0) {
 		atomic_store(&c->since, nbytes);
-		atomic_store(&c->total, look(c));
+		atomic_store(&c->total, look(c, nbytes));
 		pthread_mutex_unlock(&c->bounding);
 	}
 	if (atomic_fetch_add(&c->total, nbytes) + nbytes <= c->limit)

@@ -18,7 +18,7 @@ enum {
 };
 
 static const char magic[8] = "CKBLOB\r\n";
-enum { VERSION = 1, MAX_LOG2 = 50 }; /* a PiB */
+enum { VERSION = 1, MAX_LOG2 = 44 }; /* 16 TiB: no disk of ours has larger files */
 
 struct header {
 	char magic[8];
@@ -226,7 +226,7 @@ int ck_blobfile_drop(const struct ck_blobfile *f, int fd, uint64_t first, uint64
 		if (rc == 0)
 			*dropped += there;
 	}
-	return rc < 0 || !punch_it ? rc : punch(fd, first, n);
+	return rc < 0 || !punch_it || n == 0 ? rc : punch(fd, first, n);
 }
 
 int ck_blobfile_sweep(const struct ck_blobfile *f, int fd)

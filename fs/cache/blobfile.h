@@ -36,9 +36,12 @@ struct ck_blobfile_word {
 enum { CK_TICKS = 64 };			    /* in a second */
 #define CK_TICKS_OLDEST ((uint32_t)1 << 31) /* an age */
 
-/* Ticks between USED and NOW, at most CK_TICKS_OLDEST. */
+/* Ticks between USED and NOW, at most CK_TICKS_OLDEST. What others use after somebody looked at the
+ * clock is not old. */
 static inline uint32_t ck_ticks_age(uint32_t now, uint32_t used)
 {
+	if (used - now <= 60 * CK_TICKS)
+		return 0;
 	return now - used < CK_TICKS_OLDEST ? now - used : CK_TICKS_OLDEST;
 }
 

@@ -34,7 +34,7 @@ static uint32_t small_key(const struct order *o, const struct ck_place_entry *e)
 
 	clock_gettime(CLOCK_REALTIME_COARSE, &now);
 	time_t age = now.tv_sec - e->mtime.tv_sec; /* may be too long for ticks */
-	if (age < -1 || age >= CK_TICKS_OLDEST / CK_TICKS)
+	if (age < -60 || age >= CK_TICKS_OLDEST / CK_TICKS)
 		return 0;
 	return key(o, ck_cache_ticks(&e->mtime));
 }
@@ -111,6 +111,7 @@ static uint32_t reach(const struct order *o, uint64_t *need)
 static void find_cutoff(struct ck_blobcache *c, struct order *o, const struct ck_place_list *l,
 			uint64_t need)
 {
+	memset(o->bytes, 0, HALF * sizeof *o->bytes);
 	o->high = HALF;
 	for (size_t i = 0; i < l->n; i++)
 		count_entry(c, o, &l->v[i]);
@@ -314,7 +315,8 @@ int ck_evict(struct ck_blobcache *c, struct ck_place_list *list, uint64_t goal)
 	if (!bytes)
 		return -ENOMEM;
 	o.bytes = bytes;
-	if (rc == 0 && list->disk > goal && !o.no_punch)
+	/* Again, because holes make the filesystem's own records of a file longer. */
+	for (int tries = 0; rc == 0 && list->disk > goal && !o.no_punch && tries < 3; tries++)
 		rc = evict_blocks(c, &o, list, goal);
 	if (rc == 0 && list->disk > goal && o.no_punch) {
 		rc = evict_files(c, &o, list, list->disk - goal);

@@ -12,6 +12,9 @@ enum {
 	/* A whole blob may take longer than the deadline, but not at less than this. */
 	RATE_MIN = 16 << 10, /* bytes a second */
 	UNUSABLE_MAX = 2,    /* answers to ranges, before the whole is asked for */
+	/* Who cuts more often than that, with less each time, is asked again after a pause only. */
+	CUTS_MAX = 8,
+	CUT_LEN = 64 << 10,
 };
 
 /* A fetch on its way. */
@@ -21,7 +24,7 @@ struct flow {
 	struct ck_registry_fetched *fetched;
 	uint64_t pos, end; /* what is still wanted */
 	uint64_t end_ms;   /* of ck_now_ms */
-	unsigned n_unusable;
+	unsigned n_unusable, n_cuts;
 	/* Of the request that is on its way: */
 	struct ck_range asked, got;
 	uint64_t at; /* where the next byte belongs */
@@ -125,23 +128,35 @@ static int send(struct ck_registry *r, struct ck_endpoint *e, struct flow *f,
 	return rc;
 }
 
+/* An answer was cut when it had brought N_GOT of what is wanted. */
+static enum ck_turn judge_cut(struct flow *f, uint64_t n_got)
+{
+	if (n_got == 0)
+		return CK_TURN_FAILED;
+	if (n_got < CUT_LEN && ++f->n_cuts > CUTS_MAX) {
+		f->n_cuts = 0;
+		return CK_TURN_FAILED;
+	}
+	return CK_TURN_AGAIN;
+}
+
 /* What an answer that brought nothing, or not all, means for the next turn. */
 static enum ck_turn judge(struct ck_endpoint *e, struct flow *f, const struct ck_http_res *res,
-			  bool went_on, int *rc, struct ck_err *err)
+			  uint64_t n_got, int *rc, struct ck_err *err)
 {
 	long s = res->status;
 
-	if (*rc == -EACCES || *rc == -ENOMEM)
+	if (ck_registry_error_stays(*rc, res))
 		return CK_TURN_FINAL;
 	if (f->unusable) {
 		f->n_unusable += f->asked.asked;
 		return CK_TURN_FAILED;
 	}
 	if (*rc < 0)
-		return went_on ? CK_TURN_AGAIN : CK_TURN_FAILED;
+		return judge_cut(f, n_got);
 	if (s == 200 || s == 206) {
 		*rc = ck_fail(err, -EPROTO, "the answer was cut");
-		return went_on ? CK_TURN_AGAIN : CK_TURN_FAILED;
+		return judge_cut(f, n_got);
 	}
 	*rc = ck_registry_refused(res, err);
 	if (f->asked.asked && (s == 416 || s == 400)) {
@@ -163,7 +178,7 @@ static int take_turn(struct ck_registry *r, struct ck_endpoint *e, struct flow *
 		return 0;
 	if (f->taker_failed || rc == -ECANCELED)
 		return rc;
-	enum ck_turn what = judge(e, f, &res, f->pos > pos, &rc, err);
+	enum ck_turn what = judge(e, f, &res, f->pos - pos, &rc, err);
 	ck_registry_blame(e, err);
 	ck_turns_end(t, what, ck_http_res_retry_ms(&res));
 	*why = rc;
@@ -189,6 +204,8 @@ int ck_registry_fetch(struct ck_registry *r, const struct ck_registry_want *want
 	struct ck_turns t = { .tries_left = UINT_MAX, .cancel = want->cancel };
 	char digest[CK_DIGEST_STR];
 	struct ck_endpoint *e;
+	struct ck_err last = { 0 };
+	int old = 0;
 	unsigned n = 0;
 
 	*fetched = (struct ck_registry_fetched){ 0 };
@@ -206,6 +223,10 @@ int ck_registry_fetch(struct ck_registry *r, const struct ck_registry_want *want
 			rc = end;
 			break;
 		}
+		ck_registry_keep_reason(&rc, err, old, &last);
+		old = rc;
+		if (err)
+			last = *err;
 	}
 	if (rc < 0) {
 		ck_digest_str(digest, want->digest);

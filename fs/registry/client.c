@@ -4,6 +4,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "fs/oci/dockername.h"
+#include "fs/registry/certs.h"
 #include "fs/registry/steps.h"
 
 enum { TIMEOUT_MS = 30000, TRIES = 5, STALL_MIN_MS = 500, STALL_MAX_MS = 10000, SAID_MAX = 300 };
@@ -58,6 +59,22 @@ static int check_auth_file(const struct ck_registry_opts *opts, struct ck_err *e
 	return rc < 0 ? rc : ck_json_parse_secret(&j, text.data, text.len, opts->auth_file, err);
 }
 
+/* Where containerd finds no hosts.toml, it takes certificates from its place. */
+static int take_certs(struct ck_hosts_entry *e, const char *dir, const char *host,
+		      struct ck_err *err)
+{
+	CK_AUTO(ck_certs_free) struct ck_certs c = { 0 };
+	int rc = ck_certs_read(&c, dir, host, err);
+
+	if (rc < 0)
+		return rc;
+	e->ca = c.roots;
+	c.roots = (struct ck_buf){ 0 };
+	e->cert_file = ck_take(c.cert_file);
+	e->key_file = ck_take(c.key_file);
+	return 0;
+}
+
 static int open_all(struct ck_registry *r, const struct ck_registry_opts *opts, struct ck_err *err)
 {
 	CK_AUTO(ck_hosts_free) struct ck_hosts hosts = { 0 };
@@ -66,6 +83,8 @@ static int open_all(struct ck_registry *r, const struct ck_registry_opts *opts, 
 
 	if (rc == 0)
 		rc = ck_hosts_read(&hosts, dir, r->host, err);
+	if (rc == 0 && !hosts.found)
+		rc = take_certs(&hosts.server, dir, r->host, err);
 	return rc < 0 ? rc : make_endpoints(r, &hosts, opts, err);
 }
 
@@ -101,6 +120,20 @@ unsigned ck_registry_stall_ms(uint64_t total_ms)
 bool ck_registry_status_passes(long status)
 {
 	return status == 408 || status == 429 || status >= 500;
+}
+
+bool ck_registry_error_stays(int rc, const struct ck_http_res *res)
+{
+	return rc == -EACCES || rc == -ENOMEM || rc == -EINVAL || (rc < 0 && res->no_trust);
+}
+
+void ck_registry_keep_reason(int *rc, struct ck_err *err, int old_rc, const struct ck_err *old)
+{
+	if (*rc != -ETIMEDOUT || old_rc == 0 || old_rc == -ETIMEDOUT)
+		return;
+	*rc = old_rc;
+	if (err)
+		*err = *old;
 }
 
 void ck_registry_blame(const struct ck_endpoint *e, struct ck_err *err)
@@ -163,7 +196,8 @@ static int take_turn(struct ck_registry *r, struct ck_endpoint *e, const struct 
 
 	if (rc < 0) {
 		ck_registry_blame(e, err);
-		ck_turns_end(t, rc == -EACCES || rc == -ENOMEM ? CK_TURN_FINAL : CK_TURN_FAILED, 0);
+		ck_turns_end(t, ck_registry_error_stays(rc, res) ? CK_TURN_FINAL : CK_TURN_FAILED,
+			     0);
 		return rc;
 	}
 	if (res->status == 401 || ck_registry_status_passes(res->status)) {
@@ -190,7 +224,8 @@ int ck_registry_do(struct ck_registry *r, const struct ck_registry_req *req,
 	struct ck_turns t = { .end_ms = ck_now_ms() + timeout,
 			      .tries_left = req->tries ? req->tries : TRIES };
 	struct ck_endpoint *e;
-	int rc = -ETIMEDOUT;
+	struct ck_err last = { 0 };
+	int rc = ck_fail(err, -ETIMEDOUT, "no time left"), old = 0;
 
 	/* What stands behind a URL is for the host itself to answer. */
 	bool alone = req->push || *req->path == '/' || strstr(req->path, "://");
@@ -201,6 +236,10 @@ int ck_registry_do(struct ck_registry *r, const struct ck_registry_req *req,
 		rc = take_turn(r, e, req, &t, res, err);
 		if (rc == 0)
 			return 0;
+		ck_registry_keep_reason(&rc, err, old, &last);
+		old = rc;
+		if (err)
+			last = *err;
 	}
 	/* An answer is one, though it is not a good one. */
 	return rc == -EPROTO && ck_registry_status_passes(res->status) ? 0 : rc;

@@ -23,6 +23,14 @@ static bool is_plain_coding(const struct ck_http_res *res)
 	return !v || !*v || strcasecmp(v, "identity") == 0;
 }
 
+/* A page of a proxy or a login, with status 200, is none. */
+static bool is_object(const struct ck_http_res *res)
+{
+	const char *s = ck_buf_str(&res->body);
+
+	return s[strspn(s, " \t\r\n")] == '{';
+}
+
 /* Checks a whole answer, and says its DIGEST. */
 static int check(const struct ck_http_res *res, const struct asked *q, char digest[CK_DIGEST_STR],
 		 struct ck_err *err)
@@ -36,6 +44,9 @@ static int check(const struct ck_http_res *res, const struct asked *q, char dige
 	ck_digest_str(digest, sha256);
 	if (q->digest && strcmp(digest, q->digest) != 0)
 		return ck_fail(err, -EBADMSG, "its bytes do not have that digest, but %s", digest);
+	if (!q->digest && !is_object(res))
+		return ck_fail(err, -EBADMSG, "it is no manifest, but %s",
+			       res->content_type[0] ? res->content_type : "something else");
 	/* A cut that nothing else shows. */
 	if (!q->digest && said && strncmp(said, "sha256:", 7) == 0 && strcmp(said, digest) != 0)
 		return ck_fail(err, -EBADMSG, "its bytes have the digest %s, not %.80s as it says",
@@ -74,7 +85,7 @@ static int take_turn(struct ck_registry *r, struct ck_endpoint *e, const struct 
 		return 0;
 	bool passes =
 	    res->status == 0 || res->status == 200 || ck_registry_status_passes(res->status);
-	bool final = rc == -EACCES || rc == -ENOENT || rc == -EFBIG || rc == -ENOMEM || !passes ||
+	bool final = ck_registry_error_stays(rc, res) || rc == -ENOENT || rc == -EFBIG || !passes ||
 		     (rc == -EBADMSG && t->round > 0);
 	ck_turns_end(t, final ? CK_TURN_FINAL : CK_TURN_FAILED, ck_http_res_retry_ms(res));
 	ck_registry_blame(e, err);
@@ -86,7 +97,8 @@ static int get_document(struct ck_registry *r, const struct asked *q, struct ck_
 {
 	struct ck_turns t = { .end_ms = ck_now_ms() + r->timeout_ms };
 	struct ck_endpoint *e;
-	int rc = -ETIMEDOUT;
+	struct ck_err last = { 0 };
+	int rc = ck_fail(err, -ETIMEDOUT, "no time left"), old = 0;
 
 	ck_turns_start(&t, r->endpoints, r->n_endpoints, q->can, false);
 	t.tries_left = TRIES * (unsigned)t.n;
@@ -94,6 +106,10 @@ static int get_document(struct ck_registry *r, const struct asked *q, struct ck_
 		rc = take_turn(r, e, q, &t, res, digest, err);
 		if (rc == 0)
 			return 0;
+		ck_registry_keep_reason(&rc, err, old, &last);
+		old = rc;
+		if (err)
+			last = *err;
 	}
 	return rc;
 }

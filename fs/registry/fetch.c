@@ -15,14 +15,22 @@ struct fetch {
 	uint8_t *block; /* of a whole blob: what is not full yet */
 };
 
-/* Block IDX has come, as BYTES: for the cache, our own window, and those that wait for us. */
+static void keep(const struct fetch *f, uint64_t idx, const uint8_t *bytes)
+{
+	if (f->r->kept)
+		ck_cached_blob_put(f->r->kept, idx, bytes);
+}
+
+/* Block IDX has come, as BYTES: for the cache, our own window, and those that wait for us. Who
+ * waits does not wait for the disk; but of a whole blob, who comes too late to wait finds it kept.
+ */
 static void deliver(const struct fetch *f, uint64_t idx, const uint8_t *bytes)
 {
 	struct ck_remote *r = f->r;
 	struct ck_window *w;
 
-	if (r->kept)
-		ck_cached_blob_put(r->kept, idx, bytes);
+	if (f->whole)
+		keep(f, idx, bytes);
 	pthread_mutex_lock(&r->lock);
 	TAILQ_FOREACH(w, &r->windows, link)
 	{
@@ -34,10 +42,12 @@ static void deliver(const struct fetch *f, uint64_t idx, const uint8_t *bytes)
 			memcpy(to, bytes, ck_remote_block_len(r, idx));
 		w->n_done++;
 	}
-	if (f->whole) /* at once: who comes from now on finds it kept */
+	if (f->whole)
 		r->whole_next = idx + 1;
 	pthread_cond_broadcast(&r->news);
 	pthread_mutex_unlock(&r->lock);
+	if (!f->whole)
+		keep(f, idx, bytes);
 }
 
 static int take_whole(struct fetch *f, const uint8_t *p, size_t nbytes, struct ck_err *err)

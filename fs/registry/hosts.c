@@ -319,6 +319,7 @@ int ck_hosts_read(struct ck_hosts *out, const char *dir, const char *host, struc
 			continue;
 		if (rc == 0)
 			rc = ck_hosts_parse(out, ck_buf_str(&text), text.len, sub, path, err);
+		out->found = rc == 0;
 		return rc;
 	}
 	return 0;

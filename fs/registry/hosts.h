@@ -25,6 +25,7 @@ struct ck_hosts_entry {
 };
 
 struct ck_hosts {
+	bool found;			/* there is a file */
 	struct ck_hosts_entry *mirrors; /* in the order of the file; n_mirrors of them */
 	size_t n_mirrors;
 	struct ck_hosts_entry server; /* the host itself; its url is NULL where the file does

@@ -52,7 +52,7 @@ static int64_t read_time(const char *s)
 {
 	struct tm t = { 0 };
 	int n = 0, h = 0, m = 0;
-	char sign = 'Z';
+	char sign[2] = "Z";
 
 	if (sscanf(s, "%4d-%2d-%2d%*1[Tt ]%2d:%2d:%2d%n", &t.tm_year, &t.tm_mon, &t.tm_mday,
 		   &t.tm_hour, &t.tm_min, &t.tm_sec, &n) != 6 ||
@@ -61,12 +61,12 @@ static int64_t read_time(const char *s)
 	s += n;
 	if (*s == '.')
 		s += 1 + strspn(s + 1, "0123456789");
-	if (*s != 'Z' && *s != 'z' && sscanf(s, "%1[+-]%2d:%2d", &sign, &h, &m) != 3)
+	if (*s != 'Z' && *s != 'z' && sscanf(s, "%1[+-]%2d:%2d", sign, &h, &m) != 3)
 		return -1;
 	t.tm_year -= 1900;
 	t.tm_mon -= 1;
 	int64_t off = (int64_t)h * 3600 + (int64_t)m * 60;
-	return (int64_t)timegm(&t) - (sign == '-' ? -off : sign == '+' ? off : 0);
+	return (int64_t)timegm(&t) - (*sign == '-' ? -off : *sign == '+' ? off : 0);
 }
 
 int ck_token_parse(struct ck_buf *out, uint64_t *lifetime_ms, const void *p, size_t nbytes,

@@ -81,13 +81,13 @@ matches 'layer 1 .*commitment' "$(cat "$LOG")" "and it is said why"
 mv "$(index_of 0)" "$CACHE/sha256-$(hex_of_layer 0).index"
 printf '\377\376\375\374' | dd of="$blob" bs=1 seek=$((size / 2)) conv=notrunc status=none
 ok "indexes of an older version are taken over" read_config
-is "" "$(cat "$LOG")" "and serve"
+is "" "$(grep index "$LOG")" "and serve"
 ok "where they have their place now" test -s "$(index_of 0)" -a ! -e "$CACHE/sha256-$(hex_of_layer 0).index"
 cp "$WORK/good" "$blob"
 
 # ---- the bound ----
 # Small indexes are old, and there are many of them: the newest stay.
-mkdir -p -m 700 "$WORK/small/index"
+mkdir -m 700 "$WORK/small" "$WORK/small/index"
 for i in $(seq 300); do
 	f=$WORK/small/index/$(printf '%064x' "$i")
 	head -c 5000 /dev/urandom >"$f"
@@ -105,6 +105,9 @@ for bad in 0 1023K x 1.5G -1 8388608T; do
 done
 
 # ---- cloakfs cache ----
+flip() { # FILE OFFSET
+	printf "\\x$(printf %02x $((0x$(xxd -s "$2" -l 1 -p "$1") ^ 1)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
 C=$WORK/blobs-cache
 mkdir -m 700 "$C"
 head -c 200000 /dev/urandom >"$WORK/whole"
@@ -134,8 +137,8 @@ is "$(find "$C" -type f ! -name lock -printf '%b\n' | awk '{ n += $1 } END { pri
 ok "cache verify" "$CLOAKFS" cache verify --cache-dir "$C"
 matches '^blobs +3, 2 of them whole and checked by their digests, 0 wrong$' "$(cat "$LOG")" "checks blobs"
 matches '^blocks +17, 0 wrong$' "$(cat "$LOG")" "and their blocks"
-printf x | dd of="$C/blobs/$part" bs=1 seek=70000 conv=notrunc status=none
-printf x | dd of="$C/doc/$doc" bs=1 conv=notrunc status=none
+flip "$C/blobs/$part" 70000
+flip "$C/doc/$doc" 0
 "$CLOAKFS" cache verify --cache-dir "$C" >"$WORK/out" 2>"$LOG"
 is 1 $? "exit status 1 where something is wrong"
 matches '^blocks +17, 1 wrong$' "$(cat "$WORK/out")" "says how many blocks"
@@ -145,21 +148,21 @@ ok "then all is well" "$CLOAKFS" cache verify --cache-dir "$C"
 matches '^blocks +16, 0 wrong$' "$(cat "$LOG")" "without them"
 
 ok "prune removes nothing where there is room" "$CLOAKFS" cache prune --cache-dir "$C"
-matches '^freed 0 bytes, 4[0-9]{2}\..* KiB are left' "$(cat "$LOG")" "and says so"
+matches '^freed 0 bytes, [0-9]{3}\..* KiB are left' "$(cat "$LOG")" "and says so"
 head -c 1000000 /dev/urandom >"$WORK/large"
 "$E2E/cacheblob" "$C" "$WORK/large" 5 >"$LOG"
-ok "prune --cache-size" "$CLOAKFS" cache prune --cache-dir "$C" --cache-size 1200K
-matches '^freed [0-9.]+ KiB, 1\.[01] MiB are left' "$(cat "$LOG")" "says what it did"
+disk=$("$CLOAKFS" cache ls --json --cache-dir "$C" | jq .bytes_on_disk)
+ok "prune --cache-size" "$CLOAKFS" cache prune --cache-dir "$C" --cache-size $((disk - 120000))
+matches '^freed 1[0-9.]+ KiB, 1\.[0-9] MiB are left' "$(cat "$LOG")" "says what it did"
 ok "cache ls" "$CLOAKFS" cache ls --cache-dir "$C"
 is "2" "$(grep -cE "$whole +195.3 KiB, 195.3 KiB there|$part +195.3 KiB, 3[0-9.]+ KiB there" "$LOG")" "what is younger stays"
 is "" "$(grep -E "$old +195.3 KiB, 195.3 KiB there" "$LOG")" "what is oldest went"
-start "$WORK/held" flock -s "$C/blobs/$whole" sleep 60
+start "$WORK/held" flock --no-fork -s "$C/blobs/$whole" sleep 60
 held=$!
 wait_until 5 sh -c "! flock -n -x '$C/blobs/$whole' true"
 ok "prune --all" "$CLOAKFS" cache prune --all --cache-dir "$C"
 is "$C/blobs/$whole" "$(find "$C" -type f ! -name lock)" "leaves what is in use, and nothing else"
 kill "$held"
-pkill -P "$held" 2>/dev/null
 wait_until 5 flock -n -x "$C/blobs/$whole" true
 ok "prune --all" "$CLOAKFS" cache prune --all --cache-dir "$C"
 is "" "$(find "$C" -type f ! -name lock)" "then nothing is left"

@@ -37,7 +37,7 @@ export CLOAKFS_CONFIG=$WORK/cloakfs.json
 # up MODE DEADLINE-MS: in the foreground, where one reads what it says.
 up() {
 	mode=$1
-	echo "{\"request_timeout_ms\": $2, \"unit_cache_mib\": 8}" >"$CLOAKFS_CONFIG"
+	echo "{\"request_timeout_ms\": $2, \"unit_cache_mib\": 8, \"metrics\": \"unix:m.sock\"}" >"$CLOAKFS_CONFIG"
 	start "$WORK/daemon.log" "$CLOAKFS" mount --foreground --mode "$mode" --key "$WORK/key.pem" \
 		--cache-dir "$CACHE" "oci:$DISK:latest" "$MNT"
 	daemon=$!
@@ -101,6 +101,8 @@ answers() { # TEXT: everything but the layer that hangs
 	is 61 "$(wc -l <"$LOG")" "$mode: $1: and whole"
 	within "$mode: $1: another layer is read" cat "$MNT/good"
 	is good "$(cat "$LOG")" "$mode: $1: and right"
+	within "$mode: $1: metrics are told" curl -sS --unix-socket "$WORK/m.sock" http://localhost/metrics
+	matches '^cloakfs_reads_total [0-9]+$' "$(cat "$LOG")" "$mode: $1: in full"
 }
 daemon_ends() { # TEXT
 	ends_within $BOUND "$daemon" "$1"
@@ -108,6 +110,7 @@ daemon_ends() { # TEXT
 	wait "$daemon"
 	is 0 $? "$1: with success"
 	is "" "$(types)" "$1: and nothing stays mounted"
+	is gone "$([ -e "$WORK/m.sock" ] || echo gone)" "$1: nor any socket"
 	is "$2" "$(grep -c 'given up' "$WORK/daemon.log")" "$1: and says what it gave up"
 }
 

@@ -24,9 +24,9 @@ down() {
 ask() {
 	curl -sS --max-time 20 --unix-socket "$SOCK" "$@" 2>&1
 }
-# scrape [CURL-ARGS]: into $WORK/text.
+# scrape: into $WORK/text.
 scrape() {
-	ask http://localhost/metrics "$@" >"$WORK/text"
+	ask http://localhost/metrics >"$WORK/text"
 }
 # value SERIES: in the last text; a name, or one with labels.
 value() {

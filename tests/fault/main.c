@@ -32,7 +32,7 @@
 
 #include "tests/fault/server.h"
 
-enum { MAX_LISTED = 32 };
+enum { MAX_LISTED = 512 };
 
 struct options {
 	const char *control, *ready, *log, *address, *port, *blobs_host;

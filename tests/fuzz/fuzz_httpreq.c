@@ -1,5 +1,6 @@
 /* The head of a request: what was understood lies within it, and cutting it changes nothing but
  * when it is understood. */
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 

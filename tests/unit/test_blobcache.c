@@ -1,4 +1,6 @@
 /* blobcache: what is put is what is got, or nothing; whatever happens to the files. */
+#include <errno.h>
+
 #include "tests/unit/test_blobcache_stand.h"
 
 static void check_size(struct ck_blobcache *c, uint32_t blob, uint64_t size)
@@ -77,10 +79,16 @@ static void test_large(void **state)
 	assert_int_equal(ck_cached_blob_forget(b, n - 3000, 2993), 428);
 	assert_int_equal(ck_cached_blob_bytes(b), BLOCK);
 	ck_cached_blob_close(b);
-	b = open_blob(s.c, 2, UINT64_MAX);
-	ck_cached_blob_put(b, 0, have);
-	assert_false(ck_cached_blob_get(b, 0, have));
-	ck_cached_blob_close(b);
+	const uint64_t impossible[] = { (uint64_t)1 << 44, INT64_MAX, UINT64_MAX };
+	for (size_t i = 0; i < N_OF(impossible); i++) {
+		b = open_blob(s.c, 2, impossible[i]);
+		ck_cached_blob_put(b, 0, have);
+		assert_int_equal(b->fd, -1);
+		assert_int_equal(b->file.n_blocks, 0);
+		assert_false(has(b, 0));
+		ck_cached_blob_close(b);
+	}
+	assert_int_equal(s.c->paused_until, 0); /* it is no trouble with the disk */
 	free(have);
 	stand_down(&s);
 }
@@ -98,6 +106,15 @@ static void test_zeros(void **state)
 	assert_true(ck_cached_blob_get(b, 1, got));
 	assert_memory_equal(got, zeros, BLOCK);
 	assert_false(ck_cached_blob_get(b, 0, got));
+	/* One whose checksum comes out as 0, which says "absent": its first bytes are what the sum
+	 * starts from. */
+	uint32_t start;
+	memcpy(&start, b->file.digest, sizeof start);
+	start ^= 2;
+	memcpy(zeros, &start, sizeof start);
+	ck_cached_blob_put(b, 2, zeros);
+	assert_true(ck_cached_blob_get(b, 2, got));
+	assert_memory_equal(got, zeros, BLOCK);
 	ck_cached_blob_close(b);
 	stand_down(&s);
 }
@@ -256,10 +273,23 @@ static void test_removed(void **state)
 		put(b, 1, 2);
 		assert_int_equal(stat(path_of(s.dir, "blobs", 1), &st), 0);
 		assert_int_equal(st.st_mode & 0777, 0600);
+		assert_int_equal(stat(blobs, &st), 0);
+		assert_int_equal(st.st_mode & 0777, 0700);
 		assert_int_equal(count_right(b, 1), 1);
 	}
 	assert_int_equal(stat(s.dir, &st), 0);
 	assert_int_equal(st.st_mode & 0777, 0700);
+	/* Where they cannot come again, what is lost does not go on growing. */
+	remove_dir(s.dir);
+	close(open(s.dir, O_WRONLY | O_CREAT, 0600));
+	put(b, 1, 1);
+	assert_int_equal(count_right(b, 1), 0);
+	assert_int_equal(fstat(b->fd, &st), 0);
+	assert_true(S_ISDIR(st.st_mode));
+	assert_int_equal(unlink(s.dir), 0);
+	s.c->paused_until = 0;
+	put(b, 1, 1);
+	assert_int_equal(count_right(b, 1), 1);
 	ck_cached_blob_close(b);
 	ck_cached_blob_close(idle);
 	stand_down(&s);
@@ -284,7 +314,7 @@ static void plant(enum foreign what, const char *path, const char *target)
 		break;
 	default:
 		fd = open(path, O_RDWR | O_CREAT, 0666);
-		assert_int_equal(ftruncate(fd, 1 << 20), 0);
+		assert_int_equal(ftruncate(fd, what == THEIRS ? 100 : 1 << 20), 0);
 		if (what == THEIRS)
 			assert_int_equal(fchown(fd, 12345, 12345), 0);
 		close(fd);
@@ -355,8 +385,52 @@ static void test_foreign_kind(void **state)
 		assert_int_equal(count_right(b, 1), 0);
 		ck_cached_blob_close(b);
 		assert_int_equal(disk_under(theirs ? kind : elsewhere), 0);
+		struct ck_cache_items items;
+		struct ck_err err = { 0 };
+		close(open(path_of(s.dir, "blobs", 1), O_WRONLY | O_CREAT, 0600));
+		assert_works(ck_blobcache_list(&items, s.c, &err), &err);
+		assert_int_equal(items.n, 0);
+		ck_cache_items_free(&items);
 		stand_down(&s);
 	}
+}
+
+/* Names are given once, or anew; and taken only from the file that has them. */
+static void test_names(void **state)
+{
+	struct ck_place_name name;
+	struct stand s;
+	(void)state;
+	stand_up(&s, 0);
+	struct ck_blobcache *memory = open_cache(NULL, 0);
+	for (int i = 0; i < 2; i++) {
+		struct ck_place *p = i ? &memory->place : &s.c->place;
+		struct ck_place_temp t[3];
+		uint8_t digest[CK_SHA256_LEN] = { 3 };
+		assert_true(ck_place_name(&name, "doc", digest));
+		for (int k = 0; k < 3; k++) {
+			assert_int_equal(ck_place_temp(p, "doc", &t[k]), 0);
+			assert_int_equal(write(t[k].fd, "abc" + k, 1), 1);
+			int rc = ck_place_commit(p, &t[k], &name, k == 2, false);
+			assert_int_equal(rc, k == 1 ? -EEXIST : 0);
+		}
+		int fd = ck_place_file(p, &name, false, false);
+		char c = 0;
+		assert_int_equal(pread(fd, &c, 1, 0), 1);
+		assert_int_equal(c, 'c');
+		if (!i) {
+			assert_true(ck_place_lost(p, t[0].fd));
+			assert_false(ck_place_remove_unused(p, &name, t[0].fd));
+		}
+		assert_false(ck_place_lost(p, fd));
+		assert_true(ck_place_remove_unused(p, &name, t[2].fd));
+		assert_int_equal(ck_place_file(p, &name, false, false), -ENOENT);
+		close(fd);
+		for (int k = 0; k < 3; k++)
+			ck_place_temp_drop(&t[k]);
+	}
+	ck_blobcache_close(memory);
+	stand_down(&s);
 }
 
 static uint64_t fds(void)
@@ -401,6 +475,7 @@ int main(void)
 		cmocka_unit_test(test_misplaced),    cmocka_unit_test(test_truncated),
 		cmocka_unit_test(test_removed),	     cmocka_unit_test(test_foreign),
 		cmocka_unit_test(test_foreign_kind), cmocka_unit_test(test_many_blobs),
+		cmocka_unit_test(test_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "fs/cache/inside.h"
@@ -168,6 +169,66 @@ static inline uint64_t disk_under(const char *dir)
 	if (d)
 		closedir(d);
 	return sum;
+}
+
+/* Sets when a block was used last: so many seconds ago. */
+static inline void age_block(struct ck_cached_blob *b, uint64_t idx, double seconds)
+{
+	uint32_t used = ck_cache_now() - (uint32_t)(int64_t)(seconds * CK_TICKS);
+
+	assert_int_equal(
+	    pwrite(b->fd, &used, 4, (off_t)(b->file.head + CK_BLOBFILE_HEADER + idx * 8 + 4)), 4);
+}
+
+static inline uint32_t used_of(struct ck_cached_blob *b, uint64_t idx)
+{
+	struct ck_blobfile_word w;
+
+	ck_blobfile_words(&b->file, b->fd, idx, 1, &w);
+	return w.used;
+}
+
+static inline void save(struct ck_blobcache *c, const char *kind, uint32_t name, size_t nbytes)
+{
+	uint8_t *p = calloc(1, nbytes), digest[CK_SHA256_LEN];
+	struct ck_err err = { 0 };
+
+	digest_of(digest, name);
+	assert_works(ck_blobcache_save(c, kind, digest, p, nbytes, &err), &err);
+	free(p);
+}
+
+static inline int load(struct ck_blobcache *c, const char *kind, uint32_t name, struct ck_buf *out,
+		       struct ck_err *err)
+{
+	uint8_t digest[CK_SHA256_LEN];
+
+	digest_of(digest, name);
+	return ck_blobcache_load(c, kind, digest, out, err);
+}
+
+static inline bool is_small_there(struct ck_blobcache *c, const char *kind, uint32_t name)
+{
+	struct ck_err err = { 0 };
+	CK_BUF out = { 0 };
+
+	return load(c, kind, name, &out, &err) == 0;
+}
+
+static inline void age_file(const char *path, time_t seconds)
+{
+	const struct timespec t[2] = { { .tv_nsec = UTIME_OMIT }, { time(NULL) - seconds, 0 } };
+
+	assert_int_equal(utimensat(AT_FDCWD, path, t, 0), 0);
+}
+
+static inline void prune(struct ck_blobcache *c, uint64_t goal)
+{
+	struct ck_cache_pruned p;
+	struct ck_err err = { 0 };
+
+	assert_works(ck_blobcache_prune(&p, c, goal, false, &err), &err);
+	assert_true(p.after <= goal);
 }
 
 #endif

@@ -616,7 +616,8 @@ static void roots(void **state)
 			struct ck_err err = { 0 };
 			CK_HTTP_RES res = { 0 };
 			int rc = tls_get(s[j], &rows[i].o, &res, &err);
-			if (rc != (rows[i].works[j] ? 0 : -EPROTO) || res.no_tls)
+			if (rc != (rows[i].works[j] ? 0 : -EPROTO) || res.no_tls ||
+			    res.no_trust == rows[i].works[j])
 				fail_msg("row %zu, server %d: %d %s", i, j, rc, err.msg);
 		}
 	}
@@ -658,6 +659,7 @@ static void no_tls(void **state)
 
 	assert_int_equal(tls_get(st->s, &o, &res, &err), -EPROTO);
 	assert_true(res.no_tls);
+	assert_false(res.no_trust);
 }
 
 int main(void)

@@ -464,17 +464,66 @@ static void many_threads(void **state)
 	stand_close(&store);
 }
 
+/* All of them are refused at once; one token is got for all. */
+static void one_token_for_all(void **state)
+{
+	static const char *const plain[] = { "127.0.0.1", NULL };
+	struct ck_registry_opts o = { .timeout_ms = 5000, .plain_http = plain };
+	CK_AUTO(ck_registry_closep) struct ck_registry *r = client_of(&st, o);
+	char challenge[128];
+	pthread_t t[8];
+
+	(void)state;
+	snprintf(challenge, sizeof challenge,
+		 "WWW-Authenticate: Bearer realm=\"http://%s/token\"\r\n", stub_host(st.s));
+	for (int round = 1; round <= 2; round++) {
+		stub_pause(st.s);
+		st.needs = round == 1 ? "Bearer a" : "Bearer b";
+		st.token = round == 1 ? "{\"token\":\"a\"}" : "{\"token\":\"b\"}";
+		st.challenge = challenge;
+		stub_resume(st.s);
+		for (size_t i = 0; i < N_OF(t); i++)
+			assert_int_equal(pthread_create(&t[i], NULL, fetch_some, r), 0);
+		for (size_t i = 0; i < N_OF(t); i++)
+			pthread_join(t[i], NULL);
+		assert_int_equal(stub_count(st.s, "GET /token"), round);
+	}
+}
+
+/* Who cuts after each byte or two is not asked without a pause. */
+static void cut_over_and_over(void **state)
+{
+	CK_AUTO(ck_registry_closep)
+	struct ck_registry *r = client_of(&st, (struct ck_registry_opts){ .timeout_ms = 1000 });
+	struct ck_registry_fetched f;
+	struct ck_err err;
+
+	(void)state;
+	script_all(&st, "two", SCRIPT_MAX);
+	int rc = fetch(r, 0, 200, &f, &err);
+	assert_true(rc == -ETIMEDOUT || rc == -EPROTO);
+	assert_in_range(stub_count(st.s, "GET /v2/r/x/blobs"), 10, 50);
+}
+
 int main(void)
 {
 #define STAND(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		STAND(ranges),		 STAND(acts),
-		STAND(goes_on),		 STAND(gives_up),
-		STAND(refuses_nonsense), STAND(takers_errors),
-		STAND(cancelled),	 STAND(afresh),
-		STAND(knows_no_ranges),	 STAND(redirected),
-		STAND(bad_redirects),	 STAND(mirrors),
+		STAND(ranges),
+		STAND(acts),
+		STAND(goes_on),
+		STAND(gives_up),
+		STAND(refuses_nonsense),
+		STAND(takers_errors),
+		STAND(cancelled),
+		STAND(afresh),
+		STAND(knows_no_ranges),
+		STAND(redirected),
+		STAND(bad_redirects),
+		STAND(mirrors),
 		STAND(many_threads),
+		STAND(one_token_for_all),
+		STAND(cut_over_and_over),
 	};
 
 	return cmocka_run_group_tests(tests, stand_group_setup, stand_group_teardown);

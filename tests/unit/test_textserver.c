@@ -337,28 +337,53 @@ static void test_slow(void **state)
 	assert_int_equal(ask(&got, GET "\r\n"), 200);
 }
 
-/* More clients than there are places, none of whom says or takes anything: the next one waits for
- * the oldest to make room, no longer. */
+/* More clients than there are places, none of whom says anything: the next one waits for the oldest
+ * to make room, no longer. */
 static void test_crowd(void **state)
 {
 	int crowd[CK_TEXT_CLIENTS + 4];
+	CK_BUF got = { 0 };
+	uint64_t from = ck_now_ms();
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(crowd); i++)
+		crowd[i] = join();
+	assert_int_equal(ask(&got, GET "\r\n"), 200);
+	assert_in_range(ck_now_ms() - from, 900, 4000);
+	for (size_t i = 0; i < N_OF(crowd); i++) /* one went for each that came after the 16th */
+		assert_int_equal(hears(crowd[i], i < 5 ? SOON_MS : 0), i < 5);
+	from = ck_now_ms();
+	ck_textserver_stop(ck_take(server));
+	assert_in_range(ck_now_ms() - from, 0, 1000);
+	for (size_t i = 0; i < N_OF(crowd); i++) {
+		drain(&got, crowd[i]);
+		assert_int_equal(got.len, 0);
+	}
+	start();
+	assert_int_equal(ask(&got, GET "\r\n"), 200);
+}
+
+/* As many who ask and never take the answer. */
+static void test_never_take(void **state)
+{
+	int crowd[CK_TEXT_CLIENTS + 4], small = 4096;
 	CK_BUF got = { 0 };
 
 	(void)state;
 	atomic_store(&text_len, LARGE);
 	for (size_t i = 0; i < N_OF(crowd); i++) {
 		crowd[i] = join();
-		if (i % 2)
-			say(crowd[i], GET "\r\n");
+		assert_int_equal(setsockopt(crowd[i], SOL_SOCKET, SO_RCVBUF, &small, sizeof small),
+				 0);
+		say(crowd[i], GET "\r\n");
 	}
-	for (int i = 0; i < 3; i++) {
-		uint64_t from = ck_now_ms();
-		atomic_store(&text_len, 10);
-		assert_int_equal(ask(&got, GET "\r\n"), 200);
-		assert_in_range(ck_now_ms() - from, 0, 4500);
-	}
-	/* Stopping waits for none of them. */
+	while (atomic_load(&n_written) < CK_TEXT_CLIENTS)
+		usleep(1000);
+	atomic_store(&text_len, 10);
 	uint64_t from = ck_now_ms();
+	assert_int_equal(ask(&got, GET "\r\n"), 200);
+	assert_in_range(ck_now_ms() - from, 0, 4000);
+	from = ck_now_ms();
 	ck_textserver_stop(ck_take(server));
 	assert_in_range(ck_now_ms() - from, 0, 1000);
 	for (size_t i = 0; i < N_OF(crowd); i++)
@@ -437,6 +462,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_bounds, begin, end),
 		cmocka_unit_test_setup_teardown(test_slow, begin, end),
 		cmocka_unit_test_setup_teardown(test_crowd, begin, end),
+		cmocka_unit_test_setup_teardown(test_never_take, begin, end),
 		cmocka_unit_test_setup_teardown(test_lingering, begin, end),
 		cmocka_unit_test(test_socket_file),
 	};

@@ -268,8 +268,10 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 		rc = ck_recorder_open(&recorder, o->record, err);
 	if (rc == 0)
 		rc = ck_secret_init(err);
+	ck_log_init("cloakfs", CK_LOG_INFO); /* a service, which says what its tag was */
 	if (rc == 0)
 		rc = ck_session_open(&s, o, err);
+	ck_log_init("cloakfs", CK_LOG_INFO); /* a service from here on */
 	if (rc == 0)
 		rc = open_metrics(&metrics, o, &s.config, err);
 	if (rc == 0)
@@ -278,9 +280,8 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 		rc = ck_stack_record(stack, recorder, err);
 	if (rc < 0)
 		return rc;
-	ck_log_init("cloakfs", CK_LOG_INFO); /* a service from here on */
 	note_pin(o->args[0]);
-	if (metrics.fd >= 0)
+	if (metrics.fd >= 0 && metrics.dir < 0) /* a port may be any */
 		ck_log(CK_LOG_INFO, "note: metrics at %s", metrics.address);
 	struct ck_mount_spec spec = { .source = o->args[0],
 				      .upper = o->writable,

@@ -14,6 +14,7 @@ declare -A FR_PORT FR_BLOBS FR_PID FR_MARK
 own_etc() {
 	local top=$WORK/etc
 	[ -n "${OWN_NS:-}" ] || bail "a mount namespace of its own"
+	others_go
 	mkdir "$top"
 	mount -t tmpfs tmpfs "$top" && mkdir "$top/upper" "$top/work" &&
 		mount -t overlay -o "lowerdir=/etc,upperdir=$top/upper,workdir=$top/work" overlay /etc ||
@@ -23,6 +24,13 @@ own_etc() {
 	rm -f /etc/resolv.conf /etc/hosts
 	cp "$WORK/resolv.conf" /etc/resolv.conf
 	names_are localhost "$@"
+}
+
+# Other tests' mounts have copies here, which would keep them alive when they are unmounted there.
+others_go() {
+	local m
+	awk -v w="$WORK/" '$2 ~ "^/tmp/cloakfs-" && index($2, w) != 1 { print $2 }' /proc/self/mounts | tac |
+		while read -r m; do umount -l "$m" 2>/dev/null; done
 }
 
 # names_are NAME...: they are this machine's, and there are no others.
@@ -67,9 +75,14 @@ fr_start() {
 	FR_PID[$name]=$!
 	: >>"$WORK/$name.requests"
 	FR_MARK[$name]=0
-	wait_until 20 test -e "$WORK/$name.ready" || bail "registry $name starts" "$(cat "$WORK/$name.err")"
+	wait_until 20 ready_or_ended "$name"
+	[ -e "$WORK/$name.ready" ] || bail "registry $name starts" "$(cat "$WORK/$name.err")"
 	FR_PORT[$name]=$(sed -n 's/^registry //p' "$WORK/$name.ready")
 	FR_BLOBS[$name]=$(sed -n 's/^blobs //p' "$WORK/$name.ready")
+}
+
+ready_or_ended() {
+	[ -e "$WORK/$1.ready" ] || ended "${FR_PID[$1]}"
 }
 
 fr_at() {

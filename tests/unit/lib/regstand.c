@@ -53,6 +53,9 @@ static void send_blob(struct stand *st, const char *act, const struct stub_req *
 	} else if (is(act, "cut") || is(act, "reset")) { /* half of it, and the rest is owed */
 		send_part(c, off, off + n / 2, off, end, BLOB_LEN, n, "");
 		is(act, "cut") ? stub_end(c) : stub_cut(c);
+	} else if (is(act, "two")) { /* bytes, and no more */
+		send_part(c, off, off + 2, off, end, BLOB_LEN, n, "");
+		stub_end(c);
 	} else if (is(act, "stall")) {
 		send_part(c, off, off + n / 2, off, end, BLOB_LEN, n, "");
 		stub_hold(c);
@@ -213,9 +216,9 @@ const char *said(struct stand *st)
 
 const char *tmp_path(const char *name)
 {
-	static char text[8][256];
+	static char text[64][256];
 	static unsigned n;
-	char *out = text[n++ % 8];
+	char *out = text[n++ % 64];
 
 	snprintf(out, sizeof text[0], "%s/%s", tmp_dir, name);
 	return out;

@@ -64,7 +64,7 @@ void script(struct stand *st, const char *const *acts, size_t n);
 /* The last request that ST got; valid until the next call. */
 const char *said(struct stand *st);
 
-/* A file under the test's directory; its path lives until the next few calls. */
+/* A file under the test's directory; its path lives until some dozens of calls later. */
 const char *tmp_path(const char *name);
 
 void tmp_file(const char *name, const char *text);
