@@ -205,6 +205,7 @@ static void refuses_answers_that_make_no_sense(void **state)
 		{ "", "5", "empty or too long" },
 		{ "/v2/x", "five", "is no number: five" },
 		{ "/v2/x", "-5", "is no number" },
+		{ "/v2/x", "5x", "is no number" },
 		{ "/v2/x", "99999999999999999999", "is no number" },
 		{ "/v2/x", "99999999999", "more than 64 MiB" },
 		{ "ftp://x/v2/x", "5", "no place of HTTP: ftp://x" },
