@@ -58,6 +58,8 @@ is_child() {
 
 cleanup() {
 	local status=$? p m
+	# A child that was told to end before it became what it was started for has this trap, too.
+	[ "$BASHPID" = $$ ] || exit "$status"
 	trap - EXIT INT TERM HUP
 	cd /
 	for m in $(mounts_here | sort -r); do
