@@ -15,9 +15,6 @@ enum { THREADS = 16, QUEUE = 256, TIMEOUT_MS = 30000 };
 /* Of a request: while its answer comes the next one must have left. */
 enum { PIECE_LEAST = 256 << 10, PIECE_MOST = 4 << 20 };
 
-/* SLACK: this part of what fits into a round trip. */
-enum { SLACK_PART = 8, SLACK_MOST = 128 << 10 };
-
 /* MEMORY: of what lies idle. QUIET_MS: readers come again after less than that. */
 enum { MEMORY = 8 << 20, QUIET_MS = 5 };
 
@@ -130,14 +127,6 @@ uint64_t ck_net_piece(struct ck_net *n)
 	uint64_t piece = 4 * product(n);
 	pthread_mutex_unlock(&n->lock);
 	return piece < PIECE_LEAST ? PIECE_LEAST : piece > PIECE_MOST ? PIECE_MOST : piece;
-}
-
-uint64_t ck_net_slack(struct ck_net *n)
-{
-	pthread_mutex_lock(&n->lock);
-	uint64_t slack = product(n) / SLACK_PART;
-	pthread_mutex_unlock(&n->lock);
-	return slack < SLACK_MOST ? slack : SLACK_MOST;
 }
 
 static uint64_t average(uint64_t old, uint64_t sample)

@@ -58,8 +58,6 @@ uint64_t ck_net_timeout_ms(const struct ck_net *n);
 
 /* How much to ask for at once: while one answer comes, the next request is on its way. */
 uint64_t ck_net_piece(struct ck_net *n);
-/* How much more may come along with what is needed, at little cost. */
-uint64_t ck_net_slack(struct ck_net *n);
 
 /* A fetch ended. */
 void ck_net_note(struct ck_net *n, uint64_t nbytes, uint64_t wait_us, uint64_t body_us,

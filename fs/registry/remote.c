@@ -17,23 +17,14 @@ static uint64_t block_end(const struct ck_remote *r, uint64_t off)
 	return off < r->size ? off / B + (off % B != 0) : r->n_blocks;
 }
 
-/* Begins to fetch what is missing of the blocks [FIRST, END), in pieces; and, where the last of
- * them is, up to EXTRA blocks behind it. With the lock. */
-static int fetch_missing(struct ck_remote *r, uint64_t first, uint64_t end, uint64_t extra,
-			 struct ck_err *err)
+/* Begins to fetch what is missing of the blocks [FIRST, END), in pieces. With the lock. */
+static int fetch_missing(struct ck_remote *r, uint64_t first, uint64_t end, struct ck_err *err)
 {
-	uint64_t piece = ck_net_piece(r->net) / B, n, more;
+	uint64_t piece = ck_net_piece(r->net) / B, n;
 
 	while (first < end) {
 		uint64_t at = ck_remote_missing(r, first, end, piece, &n);
-		if (n == 0)
-			return 0;
-		if (at + n == end && extra && n < piece) {
-			uint64_t last = end + extra < r->n_blocks ? end + extra : r->n_blocks;
-			if (ck_remote_missing(r, end, last, piece, &more) == end)
-				n += more;
-		}
-		int rc = ck_remote_begin(r, at, n, NULL, err);
+		int rc = n ? ck_remote_begin(r, at, n, NULL, err) : 0;
 		if (rc < 0)
 			return rc;
 		first = at + n;
@@ -185,7 +176,7 @@ static void look_ahead(struct ck_remote *r, uint64_t off, size_t nbytes)
 	if (s->run >= PROVED && from < r->size && to >= from + piece) {
 		s->asked = to;
 		/* Who reads finds out for himself what went wrong. */
-		(void)fetch_missing(r, from / B, block_end(r, to), 0, &err);
+		(void)fetch_missing(r, from / B, block_end(r, to), &err);
 	}
 	pthread_mutex_unlock(&r->lock);
 }
@@ -199,7 +190,7 @@ static ssize_t remote_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, s
 
 	pthread_mutex_lock(&r->lock);
 	me.ticket = r->clock;
-	int rc = fetch_missing(r, off / B, block_end(r, end), ck_net_slack(r->net) / B, err);
+	int rc = fetch_missing(r, off / B, block_end(r, end), err);
 	pthread_mutex_unlock(&r->lock);
 	look_ahead(r, off, nbytes);
 	for (uint64_t at = off; rc == 0 && at < end;) {
@@ -238,7 +229,7 @@ static void remote_advise(void *ctx, uint64_t off, uint64_t nbytes)
 	struct ck_err err;
 
 	pthread_mutex_lock(&r->lock);
-	(void)fetch_missing(r, off / B, block_end(r, off + nbytes), 0, &err);
+	(void)fetch_missing(r, off / B, block_end(r, off + nbytes), &err);
 	pthread_mutex_unlock(&r->lock);
 }
 

@@ -34,7 +34,7 @@ int ck_registry_fetch(struct ck_registry *r, const struct ck_registry_want *w,
 	uint64_t at = w->off, end = w->off + w->len;
 	uint8_t piece[10000];
 
-	/* So near that nothing is worth being fetched beside what is needed. */
+	/* So near that pieces are small. */
 	*fetched = (struct ck_registry_fetched){ .wait_us = 10, .body_us = 1 + w->len / 100 };
 	pthread_mutex_lock(&r->lock);
 	assert_true(r->n_calls < PLAYED_CALLS);
