@@ -87,12 +87,30 @@ static int is_own(const struct ck_endpoint *e, const char *url, bool *own, struc
 	return 0;
 }
 
+/* Whether a request to a loopback host goes out again, without TLS: on this machine itself nobody
+ * listens in. Who has once been spoken to with TLS is not, whoever it is that has its port by now.
+ * Another thread may have found out meanwhile; either way the next URL is a plain one. */
+static bool falls_back(struct ck_endpoint *e, const struct ck_request *req, int rc,
+		       const struct ck_http_res *res)
+{
+	if (!e->plain_base || is_url(req->path))
+		return false;
+	if (rc == 0 || res->no_trust)
+		atomic_store(&e->settled, true);
+	if (rc == 0 || !res->no_tls || (atomic_load(&e->settled) && !atomic_load(&e->plain)))
+		return false;
+	atomic_store(&e->plain, true);
+	return true;
+}
+
 /* Asks the endpoint itself, or where it sent us at another time (a URL as path), with what it
  * wants to see. AUTH keeps what that was in the end. */
 static int ask_with_auth(struct ck_endpoint *e, const struct ck_request *req, struct ck_buf *url,
 			 struct ck_buf *auth, struct ck_http_res *res, struct ck_err *err)
 {
-	for (unsigned n = 0;; n++) {
+	unsigned n_challenges = 0;
+
+	for (;;) {
 		bool own = false;
 		ck_buf_free(url);
 		ck_buf_free(auth);
@@ -104,13 +122,9 @@ static int ask_with_auth(struct ck_endpoint *e, const struct ck_request *req, st
 		if (rc < 0)
 			return rc;
 		rc = send_to(e, req, ck_buf_str(url), own, ck_buf_str(auth), res, err);
-		if (rc == -EPROTO && res->no_tls && e->plain_base && !atomic_load(&e->plain) &&
-		    own) {
-			/* On this machine itself, where nobody listens in. */
-			atomic_store(&e->plain, true);
+		if (falls_back(e, req, rc, res))
 			continue;
-		}
-		if (rc < 0 || res->status != 401 || !own || n >= CHALLENGES_MAX)
+		if (rc < 0 || res->status != 401 || !own || n_challenges++ == CHALLENGES_MAX)
 			return rc;
 		rc = ck_auth_challenged(e->auth, &req->need, ck_endpoint_origin(e),
 					ck_buf_str(auth), res, err);
