@@ -124,8 +124,10 @@ static int ask_with_auth(struct ck_endpoint *e, const struct ck_request *req, st
 		rc = send_to(e, req, ck_buf_str(url), own, ck_buf_str(auth), res, err);
 		if (falls_back(e, req, rc, res))
 			continue;
-		if (rc < 0 || res->status != 401 || !own || n_challenges++ == CHALLENGES_MAX)
+		if (rc < 0 || res->status != 401 || !own)
 			return rc;
+		if (n_challenges++ == CHALLENGES_MAX)
+			return ck_auth_refused(e->auth, &req->need, res, err);
 		rc = ck_auth_challenged(e->auth, &req->need, ck_endpoint_origin(e),
 					ck_buf_str(auth), res, err);
 		if (rc < 0)

@@ -184,6 +184,44 @@ static void no_way_back_from_tls(void **state)
 	}
 }
 
+/* Tokens that are refused: whose they were is told, and one that cannot become better is not sent
+ * again. */
+static void refused_tokens(void **state)
+{
+	CK_AUTO(ck_registry_closep)
+	struct ck_registry *fixed = client("{\"registrytoken\":\"worn\"}");
+	struct ck_err err = { 0 };
+	char challenge[256];
+
+	(void)state;
+	snprintf(challenge, sizeof challenge,
+		 "WWW-Authenticate: Bearer realm=\"http://%s/token\",service=\"reg\"\r\n",
+		 stub_host(st.s));
+	demand("Bearer fresh", challenge, "{\"token\":\"other\"}");
+	assert_fails(resolve(fixed, &err), -EACCES, &err, "auth.json was refused");
+	assert_null(strstr(err.msg, "worn"));
+	assert_int_equal(st.n_refused, 2);
+	CK_AUTO(ck_registry_closep)
+	struct ck_registry *r = client("{\"auth\":\"bWU6c2VjcmV0\"}");
+	assert_fails(resolve(r, &err), -EACCES, &err, "with credentials from");
+	assert_int_equal(st.n_refused, 5);
+	CK_AUTO(ck_registry_closep) struct ck_registry *nobody = client("{}");
+	assert_fails(resolve(nobody, &err), -EACCES, &err, "without credentials");
+}
+
+/* A token of the file's becomes one header's value and no more. */
+static void no_header_in_a_token(void **state)
+{
+	CK_AUTO(ck_registry_closep)
+	struct ck_registry *r = client("{\"registrytoken\":\"a\\r\\nx-more: b\"}");
+	struct ck_err err = { 0 };
+
+	(void)state;
+	demand("Bearer x", "WWW-Authenticate: Bearer realm=\"https://x.test/\"\r\n", NULL);
+	assert_fails(resolve(r, &err), -EBADMSG, &err, "auth.json");
+	assert_null(strstr(said(&st), "x-more"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -191,6 +229,8 @@ int main(void)
 		cmocka_unit_test(usual_ports),
 		cmocka_unit_test_setup_teardown(many_without_tls, setup, teardown),
 		cmocka_unit_test(no_way_back_from_tls),
+		cmocka_unit_test_setup_teardown(refused_tokens, setup, teardown),
+		cmocka_unit_test_setup_teardown(no_header_in_a_token, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, stand_group_setup, stand_group_teardown);
