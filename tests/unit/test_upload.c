@@ -421,6 +421,11 @@ static void makes_pieces_smaller(void **state)
 	f->k->max_body = 300;
 	f->one_piece = true;
 	assert_fails(push(f, 700, 300, &err), -EPROTO, &err, "413");
+	/* Nothing at all is as small as it can be. */
+	again(state);
+	f = *state;
+	f->k->put = (struct tinyreg_fault){ .times = 9, .status = "413 Too Large" };
+	assert_fails(push(f, 0, 1, &err), -EPROTO, &err, "413");
 }
 
 static void takes_answers_that_say_little(void **state)
