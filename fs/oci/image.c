@@ -115,14 +115,9 @@ static int find_in_registry(struct store *s, const struct ck_reference *ref, str
 	char digest[CK_DIGEST_STR], what[96];
 	bool pinned = ref->pin[0];
 	CK_BUF doc = { 0 };
-	int rc;
+	int rc = ck_source_resolve(&s->source, pinned ? ref->pin : ref->name, &doc, &s->media_type,
+				   digest, err);
 
-	snprintf(digest, sizeof digest, "%s", ref->pin);
-	if (pinned)
-		rc = ck_source_pinned(&s->source, digest, &doc, &s->media_type, err);
-	else
-		rc = ck_registry_resolve(s->source.registry, ref->name, &doc, &s->media_type,
-					 digest, err);
 	if (rc < 0)
 		return rc;
 	if (!pinned)

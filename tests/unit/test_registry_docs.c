@@ -185,7 +185,7 @@ static void types(void **state)
 		{ NULL, "{\"manifests\":[]}", CK_MEDIA_INDEX },
 		{ "text/plain", "{\"config\":{}}", CK_MEDIA_MANIFEST },
 		{ "application/x", "{}", "application/x" },
-		{ NULL, "nothing", "" },
+		{ NULL, "{}", "" },
 	};
 
 	(void)state;
@@ -394,7 +394,8 @@ static int open_image(struct ck_image **img, const char *rest, const char *platf
 					  .hosts_dir = tmp_path("none"),
 					  .certs_dir = tmp_path("none") };
 	snprintf(ref, sizeof ref, "docker://%s/r/x%s", stub_host(shelf.s), rest);
-	return ck_image_open(img, ref, platform, &opts, err);
+	const struct ck_image_from from = { .registry = &opts };
+	return ck_image_open(img, ref, platform, &from, err);
 }
 
 static void expect_layer(const struct ck_image *img, const char *want)
@@ -490,7 +491,7 @@ static void artifacts(void **state)
 	ck_sha256(x.digest, "sealed", 6);
 	memset(x.layer, 7, sizeof x.layer);
 	ck_digest_str(layer, x.layer);
-	assert_works(ck_artifactdoc_make(&doc, &subject, &x, 1, &err), &err);
+	assert_works(ck_artifactdoc_make(&doc, &subject, &x, 1, 0, &err), &err);
 	const char *at = put_by_digest("manifests", CK_MEDIA_MANIFEST, ck_buf_str(&doc));
 	snprintf(list, sizeof list,
 		 "{\"schemaVersion\":2,\"mediaType\":\"" CK_MEDIA_INDEX

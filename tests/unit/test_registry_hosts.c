@@ -382,7 +382,7 @@ static void tls(void **state)
 	struct mint_cert leaf = { .cn = "server", .san = "IP:127.0.0.1" };
 	X509 *root = mint_cert(&ca, mint_rsa(0), NULL, NULL);
 	X509 *cert = mint_cert(&leaf, mint_rsa(1), root, mint_rsa(0));
-	struct ck_registry_opts o = { .timeout_ms = 700,
+	struct ck_registry_opts o = { .timeout_ms = 20000,
 				      .hosts_dir = tmp_path("tls-hosts"),
 				      .certs_dir = tmp_path("tls-certs") };
 	char name[128], location[64] = "";
@@ -404,7 +404,7 @@ static void tls(void **state)
 	/* A certificate that nobody vouches for is no reason to do without. */
 	uint64_t start = ck_now_ms();
 	assert_fails(resolve(stub_host(s), &o, &err), -EPROTO, &err, "certificate");
-	assert_true(ck_now_ms() - start < 400); /* at once */
+	assert_true(ck_now_ms() - start < 5000); /* not over and over */
 	assert_null(strstr(err.msg, "http://"));
 	/* Skipped where the file says so. */
 	(void)mkdir(tmp_path("tls-hosts"), 0700);

@@ -1,8 +1,10 @@
 /*
  * cacheblob - puts blocks of a file into a cache, as fs/cache/blobfile.h describes it.
  *
- *   cacheblob DIR FILE AGE [IDX]...   the blocks IDX, or all; last used AGE seconds ago
- * Prints the blob's digest. Shares no code with cloakfs: it is what the header says.
+ *   cacheblob [--as HEX] DIR FILE AGE [IDX]...
+ *
+ * The blocks IDX, or all; last used AGE seconds ago. With --as they are said to be of the blob of
+ * that digest, as a disk that lies has it. Prints the digest. Shares no code with cloakfs: it is what the header says.
  */
 #include <endian.h>
 #include <fcntl.h>
@@ -81,8 +83,14 @@ int main(int argc, char **argv)
 	uint8_t digest[32];
 	struct stat st;
 	struct timespec now;
+	const char *as = NULL;
 
-	if (argc < 4)
+	if (argc > 2 && strcmp(argv[1], "--as") == 0) {
+		as = argv[2];
+		argv += 2;
+		argc -= 2;
+	}
+	if (argc < 4 || (as && strlen(as) != 64))
 		return 2;
 	int in = open(argv[2], O_RDONLY);
 	if (in < 0 || fstat(in, &st) < 0) {
@@ -94,6 +102,8 @@ int main(int argc, char **argv)
 	if (!p || read(in, p, size) != (ssize_t)size)
 		return 1;
 	SHA256(p, size, digest);
+	for (int i = 0; as && i < 32; i++)
+		digest[i] = (uint8_t)strtoul((char[]){ as[2 * i], as[2 * i + 1], 0 }, NULL, 16);
 	for (int i = 0; i < 32; i++)
 		snprintf(hex + 2 * i, 3, "%02x", digest[i]);
 	snprintf(path, sizeof path, "%s/blobs", argv[1]);
