@@ -89,6 +89,16 @@ static void await_attached(struct stand *s, size_t n)
 	}
 }
 
+/* Until nothing is being fetched. */
+static void await_over(struct stand *s)
+{
+	for (unsigned n = 1; n; sched_yield()) {
+		pthread_mutex_lock(&s->remote->lock);
+		n = s->remote->n_running;
+		pthread_mutex_unlock(&s->remote->lock);
+	}
+}
+
 /* What a whole blob brought for those who waited is not held until its end. */
 static void test_memory_of_whole(void **state)
 {
@@ -259,6 +269,7 @@ static void test_dead(void **state)
 	size_t before = n_calls(&s);
 	gate(&s, false);
 	read_ok(&s, (N - 1) * B, B);
+	await_over(&s);
 	assert_true(n_calls(&s) <= before + 1);
 	gate(&s, true);
 	ck_reader_advise(s.reader, 1000 * B, 1000 * B);
