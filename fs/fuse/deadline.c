@@ -131,11 +131,13 @@ static void tick(struct ck_deadline *d)
 		d->ops->overdue(d->ctx, &r);
 		pthread_mutex_lock(&d->lock);
 	}
-	if (d->stuck && d->used == d->stuck && d->ops->stuck) {
-		pthread_mutex_unlock(&d->lock);
+	bool busy = d->used, stuck = d->stuck && d->used == d->stuck;
+	pthread_mutex_unlock(&d->lock);
+	if (busy && d->ops->tick)
+		d->ops->tick(d->ctx);
+	if (stuck && d->ops->stuck)
 		d->ops->stuck(d->ctx);
-		pthread_mutex_lock(&d->lock);
-	}
+	pthread_mutex_lock(&d->lock);
 }
 
 static void wait_tick(struct ck_deadline *d)

@@ -38,6 +38,8 @@ struct ck_deadline_ops {
 	void (*overdue)(void *ctx, const struct ck_deadline_read *r);
 	/* Again and again while nothing is under way but what is stuck; may be NULL. */
 	void (*stuck)(void *ctx);
+	/* Each tick, a second at most, while any are under way; may be NULL. */
+	void (*tick)(void *ctx);
 };
 
 /* OPS and CTX must outlive it. A read is overdue TIMEOUT_MS (1 or more) after it began, and is

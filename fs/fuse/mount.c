@@ -356,7 +356,20 @@ static void on_stuck(void *ctx)
 	_exit(failed ? 1 : 0);
 }
 
-static const struct ck_deadline_ops deadline_ops = { .overdue = on_overdue, .stuck = on_stuck };
+/* Nobody is there any more who would hear of what is being read: the kernel has ended the
+ * connection, and libfuse waits for those who read. What they wait for of a network is given up. */
+static void on_tick(void *ctx)
+{
+	struct ck_mount *m = ctx;
+	struct pollfd p = { .fd = fuse_session_fd(m->session) };
+
+	if (poll(&p, 1, 0) == 1 && p.revents & POLLERR)
+		ck_image_cancel(m->about.stack->image);
+}
+
+static const struct ck_deadline_ops deadline_ops = { .overdue = on_overdue,
+						     .stuck = on_stuck,
+						     .tick = on_tick };
 
 static int answer(void *ctx, struct ck_buf *out, struct ck_err *err)
 {

@@ -1,5 +1,7 @@
 #include <errno.h>
 #include <limits.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -11,8 +13,8 @@
 #include "fs/fuse/mountpoint.h"
 
 /* END_MS: requests that are being answered end first. BELOW_MS: for the mounts below EROFS or
- * an overlay, where no daemon is to be seen. */
-enum { END_MS = 30000, BELOW_MS = 500, LOOK_MS = 2 };
+ * an overlay, where no daemon is to be seen. PATIENCE_MS: of the kernel's unmounting. */
+enum { END_MS = 30000, BELOW_MS = 500, LOOK_MS = 2, PATIENCE_MS = 1000 };
 
 static int refuse(const char *dir, int rc, struct ck_err *err)
 {
@@ -47,6 +49,51 @@ static int detach_below(const char *path, const struct ck_mounted *m, unsigned p
 	return 0;
 }
 
+struct detaching {
+	const char *path;
+	bool lazy;
+	int code;
+};
+
+static void *detach_main(void *arg)
+{
+	struct detaching *d = arg;
+
+	d->code = ck_mounted_detach(d->path, d->lazy);
+	return NULL;
+}
+
+/* Whether the uppermost of what M was has left the tree. */
+static bool has_left(const char *path, const struct ck_mounted *m)
+{
+	struct ck_mounted now;
+	struct ck_err err;
+	int rc = ck_mounted_at(path, &now, &err);
+
+	return rc == -ENOENT || (rc == 0 && now.n_covers < m->n_covers);
+}
+
+/* An EROFS that nobody uses any more is not gone before all has come that is being read of it: from
+ * a network, perhaps, which does not answer. Its daemon PID, told to end, gives that up. Where it
+ * is used by others, in mount namespaces of theirs, that is not waited for. */
+static int detach(const char *path, bool lazy, const struct ck_mounted *m, pid_t pid)
+{
+	struct detaching d = { .path = path, .lazy = lazy };
+	struct timespec end;
+	pthread_t t;
+
+	if (pid <= 0 || !m->n_covers || pthread_create(&t, NULL, detach_main, &d) != 0)
+		return ck_mounted_detach(path, lazy);
+	for (;;) {
+		clock_gettime(CLOCK_REALTIME, &end);
+		end.tv_sec += PATIENCE_MS / 1000;
+		if (pthread_timedjoin_np(t, NULL, &end) == 0)
+			return d.code;
+		if (has_left(path, m))
+			(void)kill(pid, SIGTERM);
+	}
+}
+
 int ck_unmount(const char *dir, bool lazy, struct ck_err *err)
 {
 	char path[PATH_MAX];
@@ -65,7 +112,7 @@ int ck_unmount(const char *dir, bool lazy, struct ck_err *err)
 			       m.type, CK_FUSE_TYPE);
 	/* Before the mount goes: its device number may soon be another's. */
 	CK_AUTO(ck_closep) int beacon = ck_beacon_find(m.dev_major, m.dev_minor, geteuid(), &pid);
-	rc = ck_mounted_detach(path, lazy);
+	rc = detach(path, lazy, &m, beacon < 0 ? 0 : pid);
 	if (rc == -EBUSY && ck_mounted_stale(path, &m)) { /* what is open there is dead anyway */
 		lazy = true;
 		rc = ck_mounted_detach(path, true);

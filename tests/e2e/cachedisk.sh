@@ -100,7 +100,7 @@ reads() {
 # one_line TEXT REGEX: notes apart, and indexes that are not kept, of each layer.
 one_line() {
 	is "1 1" "$(cat "$WORK/said" "$WORK/told" | grep -vcE 'note: |its index cannot be kept') $(cat "$WORK/said" "$WORK/told" | grep -cE "$2")" \
-		"$1: one line says so ($(tail -qn 1 "$WORK/said" "$WORK/told"))"
+		"$1: one line says so ($(cat "$WORK/said" "$WORK/told" | tail -n 1))"
 }
 # damage HOW: what is in each file of the cache, in its place.
 damage() {

@@ -21,7 +21,7 @@ enum { LONG_MS = 600000, SOON_MS = 20000, N_THREADS = 8, N_READS = 3000 };
 struct stand {
 	struct ck_deadline *d;
 	atomic_uint answered[N_THREADS * N_READS];
-	atomic_uint n_by_clock, n_stuck_calls;
+	atomic_uint n_by_clock, n_stuck_calls, n_ticks;
 };
 
 static void pause_ms(long ms)
@@ -44,9 +44,14 @@ static void on_stuck(void *ctx)
 	atomic_fetch_add(&((struct stand *)ctx)->n_stuck_calls, 1);
 }
 
+static void on_tick(void *ctx)
+{
+	atomic_fetch_add(&((struct stand *)ctx)->n_ticks, 1);
+}
+
 static struct stand *stand_open(uint64_t timeout_ms)
 {
-	static const struct ck_deadline_ops ops = { on_overdue, on_stuck };
+	static const struct ck_deadline_ops ops = { on_overdue, on_stuck, on_tick };
 	struct stand *s = calloc(1, sizeof *s);
 	struct ck_err err;
 
@@ -103,6 +108,7 @@ static void in_time(void **state)
 	assert_int_equal(stats(s).overdue, 0);
 	assert_int_equal(s->n_by_clock, 0);
 	assert_int_equal(s->n_stuck_calls, 0);
+	assert_int_equal(s->n_ticks, 0);
 	stand_close(s);
 }
 
@@ -128,6 +134,7 @@ static void late(void **state)
 	}
 	assert_int_equal(s->n_by_clock, 3);
 	assert_int_equal(stats(s).overdue, 3);
+	assert_true(s->n_ticks >= 3 * 8);
 	stand_close(s);
 }
 

@@ -4,7 +4,8 @@
  *   cacheblob [--as HEX] DIR FILE AGE [IDX]...
  *
  * The blocks IDX, or all; last used AGE seconds ago. With --as they are said to be of the blob of
- * that digest, as a disk that lies has it. Prints the digest. Shares no code with cloakfs: it is what the header says.
+ * that digest, as a disk that lies has it. Prints the digest. Shares no code with cloakfs: it is
+ * what the header says.
  */
 #include <endian.h>
 #include <fcntl.h>

@@ -1,0 +1,300 @@
+#!/bin/bash
+# prefetch.sh - what a mount of an image in a registry fetches in the background: all of it, what a
+# trace says, or nothing; beside readers, without a registry for a while, until it is unmounted.
+# And that what status and metrics say of it is what the registry has seen.
+[ -n "${OWN_NS:-}" ] || OWN_NS=1 exec unshare --mount --propagation private bash "$0" "$@"
+# shellcheck source=tests/e2e/lib/tap.sh
+. "$(dirname "$0")/lib/tap.sh"
+# shellcheck source=tests/e2e/lib/registry.sh
+. "$LIB/registry.sh"
+
+others_go
+MNT=$WORK/mnt
+C=$WORK/cache
+KEY=$WORK/key.pem
+B=32768 # bytes: a block of the cache
+SOON=2000 # ms: unmounting
+mkdir "$MNT"
+export CLOAKFS_CONFIG=$WORK/cloakfs.json
+config() { # MS
+	jq -n --argjson t "$1" '{registry: {timeout_ms: $t}}' >"$CLOAKFS_CONFIG"
+}
+config 30000
+
+# ---- the image: of noise, a large layer and one of many files, some of which were traced ----
+mkdir -p "$WORK/0/large" "$WORK/1/f"
+for i in $(seq 8); do head -c 1000000 /dev/urandom >"$WORK/0/large/$i"; done
+for i in $(seq 100 160); do head -c 40000 /dev/urandom >"$WORK/1/f/$i"; done
+TRACED=$(cd "$WORK/1" && echo f/12[0-3] f/14[5-7])
+(cd "$WORK/0" && sha256sum -- large/*) >"$WORK/sums"
+(cd "$WORK/1" && sha256sum -- f/*) >>"$WORK/sums"
+openssl genrsa -out "$KEY" 2048 2>"$LOG"
+openssl pkey -in "$KEY" -pubout -out "$WORK/pub.pem"
+layout_new "$WORK/plain"
+for i in 0 1; do
+	(cd "$WORK/$i" && tar -cf "$WORK/$i.tar" --format=posix -- */*)
+	layout_add "$WORK/plain" "$WORK/$i.tar" gzip
+done
+layout_finish "$WORK/plain"
+mount_image "oci:$WORK/plain:latest" "$MNT" --cache-dir none --record "$WORK/trace" || bail "recording" "$(cat "$LOG")"
+(cd "$MNT" && for f in $TRACED; do cat "$f"; done) >"$WORK/out"
+"$CLOAKFS" umount "$MNT" >"$LOG" 2>&1 || bail "recording ends" "$(cat "$LOG")"
+"$CLOAKFS" encrypt --prefetch "$WORK/trace" --key "$WORK/pub.pem" "oci:$WORK/plain:latest" "oci:$WORK/sealed:latest" >"$LOG" 2>&1 &&
+	"$CLOAKFS" encrypt --cipher ctr --key "$WORK/pub.pem" "oci:$WORK/plain:latest" "oci:$WORK/ctr:latest" >"$LOG" 2>&1 &&
+	"$CLOAKFS" index --prefetch "$WORK/trace" --key "$KEY" "oci:$WORK/ctr:latest" >"$LOG" 2>&1 || bail "encrypting" "$(cat "$LOG")"
+serve() { # [--port N]
+	fr_start r --layout "i/sealed=$WORK/sealed" --layout "i/ctr=$WORK/ctr" "$@"
+}
+serve
+PORT=${FR_PORT[r]}
+declare -A LAYER SIZE
+for i in sealed ctr; do
+	for l in 0 1; do
+		LAYER[$i$l]=$(basename "$(layout_blob "$WORK/$i" $l)")
+		SIZE[$i$l]=$(stat -c %s "$(layout_blob "$WORK/$i" $l)")
+	done
+	LAYER[$i]="${LAYER[${i}0]}|${LAYER[${i}1]}"
+	SIZE[$i]=$((SIZE[${i}0] + SIZE[${i}1]))
+done
+
+# ---- helpers ----
+up() { # IMAGE [options]: with an empty cache
+	local image=$1
+	shift
+	rm -rf "$C"
+	again "$image" "$@"
+}
+again() { # IMAGE [options]
+	local image=$1
+	shift
+	: >"$WORK/told"
+	mount_image "docker://$(fr_at r)/i/$image" "$MNT" --mode fuse --key "$KEY" --cache-dir "$C" --log "$WORK/told" "$@" ||
+		bail "$image mounts" "$(cat "$LOG")"
+}
+down() {
+	"$CLOAKFS" umount "$MNT" >"$LOG" 2>&1 || fail "umount" "$(cat "$LOG")"
+}
+right() { # [REGEX]: of the files
+	(cd "$MNT" && grep -E "${1:-.}" "$WORK/sums" | sha256sum -c --quiet)
+}
+status_of() { # JQ, of the mount
+	"$CLOAKFS" status --json "$MNT" | jq -c ".mounts[0]$1"
+}
+progress() {
+	status_of '.network | [.prefetch_done, .prefetch_total]'
+}
+prefetched() {
+	[ "$(status_of '.network | .prefetch_total > 0 and .prefetch_done == .prefetch_total')" = true ]
+}
+# asked LAYERS: the ranges of these blobs that were asked for since the mark, "FIRST LAST BLOB", in order.
+asked() {
+	fr_log r | sed -nE "s#.* GET /v2/[^ ]*/blobs/sha256:($1) bytes=([0-9]+)-([0-9]+) 206 .*#\\2 \\3 \\1#p"
+}
+# moved LAYERS: bytes of these blobs since the mark.
+moved() {
+	fr_log r | awk -v l="/blobs/sha256:($1)" '$4 ~ l { sum += $7 } END { print sum + 0 }'
+}
+# once LAYERS: what was asked for more than once
+once() {
+	asked "$1" | sort -k 3,3 -k 1,1n | awk '$3 == blob && $1 <= last { print "again: " $0 } { blob = $3; last = $2 }'
+}
+in_time() { # FROM-NS TEXT
+	local ms=$((($(date +%s%N) - $1) / 1000000))
+	[ $ms -lt $SOON ] && pass "$2: within $SOON ms" || fail "$2: within $SOON ms" "took $ms"
+}
+waits() { # RULE: somebody waits for what never comes
+	[ "$(fr r hits "$1")" -gt 0 ]
+}
+
+# ---- all of it ----
+for image in sealed ctr; do
+	fr_mark r
+	up $image --prefetch all --metrics "unix:$WORK/metrics"
+	wait_until 30 prefetched && pass "$image, all: it comes to an end" || fail "$image, all: it comes to an end" "$(progress)"
+	is "[${SIZE[$image]},${SIZE[$image]}]" "$(progress)" "$image, all: of all bytes"
+	is "" "$(once "${LAYER[$image]}")" "$image, all: each was asked for once"
+	is "${SIZE[$image]}" "$(moved "${LAYER[$image]}")" "$image, all: and no other"
+	size=$(awk -v n="${SIZE[$image]}" 'BEGIN { printf "%.1f MiB", n / 1048576 }')
+	matches "^  prefetch    $size of $size\$" "$("$CLOAKFS" status "$MNT")" "$image, all: people see it"
+	curl -sS --unix-socket "$WORK/metrics" http://x/metrics >"$WORK/text" 2>&1
+	for i in 0 1; do
+		labels="{layer=\"$i\",digest=\"sha256:${LAYER[$image$i]}\"}"
+		is "$(moved "${LAYER[$image$i]}") ${SIZE[$image$i]} 1.000000" \
+			"$(for m in fetched_bytes_total cache_kept_bytes cache_kept_ratio; do sed -n "s/^cloakfs_layer_$m$labels //p" "$WORK/text"; done | xargs)" \
+			"$image, all: metrics of layer $i: fetched as the registry says, and kept"
+	done
+	is "$(moved "${LAYER[$image]}") ${SIZE[$image]} ${SIZE[$image]} ${SIZE[$image]}" \
+		"$(for m in fetched_bytes_total cache_kept_bytes prefetch_bytes prefetch_done_bytes; do sed -n "s/^cloakfs_$m //p" "$WORK/text"; done | xargs)" \
+		"$image, all: metrics of the mount"
+	fr_stop r
+	ok "$image, all: the registry goes, everything is read" right
+	down
+	serve --port "$PORT"
+	fr_mark r
+	again $image --prefetch all
+	wait_until 30 prefetched && pass "$image, all again: done" || fail "$image, all again: done" "$(progress)"
+	is 0 "$(moved "${LAYER[$image]}")" "$image, all again: what is kept is not fetched"
+	is "" "$(grep -v 'note: ' "$WORK/told")" "$image, all again: nothing is said"
+	down
+done
+
+# ---- none ----
+for image in sealed ctr; do
+	fr_mark r
+	up $image --prefetch none --metrics "unix:$WORK/metrics"
+	before=$(moved "${LAYER[$image]}")
+	is "[0,0]" "$(progress)" "$image, none: nothing is to be fetched"
+	! "$CLOAKFS" status "$MNT" | grep -q '^  prefetch' && pass "$image, none: nor seen" || fail "$image, none: nor seen"
+	ok "$image, none: files are read" right 'f/1[56]'
+	curl -sS --unix-socket "$WORK/metrics" http://x/metrics >"$WORK/text" 2>&1
+	down
+	[ "$before" -lt 300000 ] && [ "$(moved "${LAYER[$image]}")" -lt 1500000 ] && pass "$image, none: and nothing else is fetched" ||
+		fail "$image, none: and nothing else is fetched" "$before, $(moved "${LAYER[$image]}")"
+	is "$(moved "${LAYER[$image]}")" "$(sed -n "s/^cloakfs_fetched_bytes_total //p" "$WORK/text")" "$image, none: metrics say what was"
+	is "$("$CLOAKFS" cache ls --json --cache-dir "$C" | jq --arg l "${LAYER[${image}1]}" '.blobs[] | select(.digest | test($l)) | .bytes_there')" \
+		"$(sed -n "s/^cloakfs_layer_cache_kept_bytes{layer=\"1\".* //p" "$WORK/text")" "$image, none: and how much of a layer is kept"
+done
+
+# ---- what a trace says ----
+# In the order of the blob there are two runs of traced files. What skopeo has encrypted is gzip's,
+# which is read from its start on, and further ahead then.
+for image in sealed ctr; do
+	fr_mark r
+	up $image --prefetch none
+	plain=$(asked "${LAYER[$image]}" | wc -l)
+	down
+	fr_mark r
+	up $image
+	wait_until 30 prefetched && pass "$image, trace: it comes to an end" || fail "$image, trace: it comes to an end" "$(progress)"
+	asked "${LAYER[$image]}" | tail -n "+$((plain + 1))" >"$WORK/asked"
+	bytes=$(awk '{ n += $2 - $1 + 1 } END { print n }' "$WORK/asked")
+	is '[[0,0],[2,true]]' "$(status_of '.layers | map([.prefetch_ranges, (.prefetch_bytes | if . < 280000 or . > 300000 then . else true end)])' | sed 's/^\[\[0,0*\]/[[0,0]/')" \
+		"$image, trace: the index names two ranges of the tar"
+	if [ $image = sealed ]; then
+		n=$(wc -l <"$WORK/asked")
+		[ "$n" -ge 1 ] && [ "$n" -le 2 ] && pass "$image, trace: which are few requests ($n)" || fail "$image, trace: which are few requests" "$n: $(cat "$WORK/asked")"
+		[ "$bytes" -gt 200000 ] && [ "$bytes" -lt $((300000 + 4 * B)) ] && pass "$image, trace: and few bytes ($bytes)" || fail "$image, trace: and few bytes" "$bytes"
+	fi
+	is "" "$(grep "${LAYER[${image}0]}" "$WORK/asked")" "$image, trace: nothing of a layer without any"
+	fr_mark r
+	ok "$image, trace: the traced files" right "($(echo "$TRACED" | tr ' ' '|'))\$"
+	is "" "$(asked "${LAYER[$image]}" | sort -n >"$WORK/more"; cat "$WORK/more" "$WORK/asked" | sort -k 3,3 -k 1,1n |
+		awk '$3 == blob && $1 <= last { print "again: " $0 } { blob = $3; last = $2 }')" "$image, trace: nothing of them is fetched again"
+	[ $image != sealed ] || is "" "$(fr_log r)" "$image, trace: they need no further request"
+	ok "$image, trace: others do" right 'large/7'
+	[ "$(asked "${LAYER[$image]}" | wc -l)" -gt 0 ] && pass "$image, trace: and make them" || fail "$image, trace: and make them"
+	down
+	# All is that and the rest.
+	fr_mark r
+	up $image --prefetch all
+	wait_until 30 prefetched || fail "$image, trace and all: it comes to an end" "$(progress)"
+	is "${SIZE[$image]}" "$(moved "${LAYER[$image]}")" "$image, trace and all: each byte"
+	is "" "$(once "${LAYER[$image]}")" "$image, trace and all: once"
+	asked "${LAYER[$image]}" | tail -n "+$((plain + 1))" | head -n 2 >"$WORK/asked"
+	[ "$(grep -c "${LAYER[${image}1]}" "$WORK/asked")" -ge 1 ] && pass "$image, trace and all: the traced ones first" ||
+		fail "$image, trace and all: the traced ones first" "$(cat "$WORK/asked")"
+	down
+done
+
+# ---- beside readers ----
+# A slow link that all share. While readers wait, who always do, next to nothing is asked for in the
+# background: of the large layer, of which they read nothing.
+readers() { # four, which read the many files
+	local i p pids=
+	for i in 0 1 2 3; do
+		right "f/1[0-5]$i|f/1[0-5]$((i + 4))" >"$WORK/reader.$i" 2>&1 &
+		pids="$pids $!"
+	done
+	for p in $pids; do wait "$p" || fail "beside readers: right bytes" "$(cat "$WORK"/reader.?)"; done
+}
+declare -A MS
+for how in none all; do
+	fr r set delay=50 rate=1500000
+	up sealed --prefetch $how
+	fr_mark r
+	from=$(date +%s%N)
+	readers
+	MS[$how]=$((($(date +%s%N) - from) / 1000000))
+	behind=$(fr_log r | grep -c "${LAYER[sealed0]}")
+	fr r set delay=0 rate=0
+	[ $how = none ] || is "false" "$(prefetched && echo true || echo false)" "beside readers: there is still more to be fetched"
+	down
+done
+note "readers alone ${MS[none]} ms, beside prefetching ${MS[all]} ms; meanwhile $behind requests behind them"
+[ "$behind" -le 2 ] && pass "beside readers: prefetching waits" || fail "beside readers: prefetching waits" "$behind requests"
+[ "${MS[all]}" -lt $((MS[none] * 3 / 2 + 500)) ] && pass "beside readers: who take no longer" ||
+	fail "beside readers: who take no longer" "${MS[none]} and ${MS[all]} ms"
+
+# ---- a registry that is gone for a while ----
+config 1000
+for image in sealed ctr; do
+	fr r set rate=4000000
+	up $image --prefetch all
+	fr r listen off
+	fr r drop
+	wait_until 20 grep -q 'prefetching waits' "$WORK/told" && pass "$image: the registry goes: it waits" ||
+		fail "$image: the registry goes: it waits" "$(cat "$WORK/told") $(progress)"
+	! prefetched && pass "$image: the registry goes: it is not done" || fail "$image: the registry goes: it is not done"
+	fr r set rate=0
+	fr r listen on
+	wait_until 30 prefetched && pass "$image: the registry is back: it is" || fail "$image: the registry is back: it is" "$(progress)"
+	matches 'prefetching goes on' "$(cat "$WORK/told")" "$image: the registry is back: and says so"
+	is 2 "$(grep -c prefetching "$WORK/told")" "$image: in two lines"
+	ok "$image: the registry is back: right bytes" right
+	down
+done
+config 30000
+
+# ---- the end of it ----
+# ends TEXT COMMAND...: the mount, of process $pid, is over soon, with nothing left behind
+ends() {
+	local text=$1 from
+	shift
+	from=$(date +%s%N)
+	"$@" >"$WORK/end.log" 2>&1 || fail "$text" "$(cat "$WORK/end.log")"
+	wait_until 20 no_processes_here mount || fail "$text: its process ends" "$(processes_here mount)"
+	in_time "$from" "$text"
+	! is_mounted "$MNT" && pass "$text: nothing is mounted" || fail "$text: nothing is mounted"
+}
+by_term() {
+	kill "$(status_of .pid)" && wait_until 20 no_processes_here mount
+}
+for how in by_term "$CLOAKFS umount $MNT" "umount $MNT"; do
+	name=$(echo "$how" | sed "s|$CLOAKFS|cloakfs|; s| $MNT||; s|by_term|SIGTERM|")
+	fr r set rate=1000000
+	up sealed --prefetch all
+	# shellcheck disable=SC2086
+	ends "$name while prefetching" $how
+	fr r set rate=0
+	rm -rf "$C"
+	rule=$(fr r fault stall=1000 path=/blobs/ skip=8)
+	again sealed --prefetch all
+	wait_until 20 waits "$rule" || fail "$name: prefetching stalls"
+	# shellcheck disable=SC2086
+	ends "$name while prefetching waits" $how
+	fr r clear
+done
+# Who reads is killed, or goes when the mount does. The kernel's own umount of an EROFS waits for
+# what is being read, which is until the deadline.
+for mode in fuse erofs; do
+	for how in by_term "$CLOAKFS umount $MNT" "umount $MNT" "$CLOAKFS umount --lazy $MNT"; do
+		name="$mode: $(echo "$how" | sed "s|$CLOAKFS|cloakfs|; s| $MNT||; s|by_term|SIGTERM|") while a read waits"
+		SOON=2000
+		[ "$mode $how" != "erofs umount $MNT" ] || { config 1500; SOON=6000; }
+		up sealed --prefetch none --mode $mode
+		config 30000
+		rule=$(fr r fault stall=1000 path=/blobs/)
+		start "$WORK/reader" cat "$MNT/large/4"
+		reader=$!
+		wait_until 20 waits "$rule" || fail "$name: it waits"
+		if [ "$how" != by_term ]; then
+			kill $reader
+			ends_within 5 $reader "$name: the reader is killed"
+		fi
+		# shellcheck disable=SC2086
+		ends "$name" $how
+		ends_within 5 $reader "$name: the reader ends"
+		fr r clear
+	done
+done
+finish
