@@ -116,7 +116,12 @@ damage() {
 			elsif ($how eq "some") { for (1 .. 40) { my $at = int rand length $d; substr($d, $at, 1) ^= chr(1 << int rand 8); } }
 			elsif ($how eq "cut") { $d = substr $d, 0, int(length($d) * rand); }
 			elsif ($how eq "exchanged") { $d = $all{$names[$i - 1]}; }
-			elsif ($how eq "shifted") { $d = substr($d, 32768) . substr($d, 0, 32768) if length $d > 65536; }
+			elsif ($how eq "shifted") { # each block, and its word in the map, where the one before it was
+				my $n = int((length($d) - 64) / 32776) - 1; # but the last, which is shorter
+				my $map = ($n + 1) * 32768 + 64;
+				$d = substr($d, 32768, ($n - 1) * 32768) . substr($d, 0, 32768) . substr($d, $n * 32768, $map - $n * 32768) .
+					substr($d, $map + 8, ($n - 1) * 8) . substr($d, $map, 8) . substr($d, $map + $n * 8) if $n > 1;
+			}
 			elsif ($how eq "zero") { $d = "\0" x length $d; }
 			put($names[$i], $d);
 		}' "$1"
@@ -205,7 +210,9 @@ for image in sealed ctr; do
 		fill $image
 		[ "$(kept $image)" = "${SIZE[$image]}" ] || fail "$image: all of it is kept" "$(kept $image) of ${SIZE[$image]}"
 		damage $how
-		reads $image "$how" && down
+		reads $image "$how"
+		is 0 "$(network refetches)" "$image: $how: what is damaged is as good as absent"
+		down
 		[ "$(moved $image)" -gt $((SIZE[$image] / 2)) ] && pass "$image: $how: the registry is asked again" ||
 			fail "$image: $how: the registry is asked again" "$(moved $image) of ${SIZE[$image]}"
 		reads $image "$how, afterwards" && down
@@ -217,6 +224,7 @@ for image in sealed ctr; do
 		is 0 "$(moved $image)" "$image: $how, while mounted: all is there"
 		damage $how
 		ok "$image: $how, while mounted: right bytes (SEED=$SEED)" right
+		is 0 "$(network refetches)" "$image: $how, while mounted: what is damaged is as good as absent"
 		down
 		[ "$(moved $image)" -gt $((SIZE[$image] / 2)) ] && pass "$image: $how, while mounted: the registry is asked again" ||
 			fail "$image: $how, while mounted: the registry is asked again" "$(moved $image) of ${SIZE[$image]}"
