@@ -254,8 +254,9 @@ static int use_basic(struct ck_auth *a, struct grant *g, const struct ck_auth_ne
 	if (!creds.user.len)
 		return ck_fail(
 		    err, -EACCES,
-		    "it asks for a name and a password, and none were found for %s/%s%s%s", a->host,
-		    a->repo, creds.source[0] ? ", only a token from " : "", creds.source);
+		    "it asks for a name and a password, and none were found for %s/%s%s%s (podman "
+		    "login or docker login keep them, --authfile names a file)",
+		    a->host, a->repo, creds.source[0] ? ", only a token from " : "", creds.source);
 	rc = ck_buf_addf(&pair, err, "%s:%s", (const char *)creds.user.data,
 			 (const char *)creds.password.data);
 	if (rc == 0)

@@ -201,7 +201,7 @@ static int from_file(struct ck_creds *out, const char *file, const struct wanted
 	CK_JSON *root = NULL;
 	int rc = ck_file_read(&text, file, err);
 
-	*is_there = rc != -ENOENT;
+	*is_there = rc != -ENOENT && rc != -ENOTDIR;
 	if (rc < 0)
 		return rc == -ENOTDIR ? -ENOENT : rc;
 	rc = ck_json_parse_secret(&root, text.data, text.len, file, err);

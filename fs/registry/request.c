@@ -103,6 +103,19 @@ static bool falls_back(struct ck_endpoint *e, const struct ck_request *req, int 
 	return true;
 }
 
+/* Puts what to do behind an error that is not about this request alone. */
+static void advise(const struct ck_http_res *res, struct ck_err *err)
+{
+	char old[sizeof err->msg];
+
+	if (!err || (!res->no_tls && !res->no_trust))
+		return;
+	memcpy(old, err->msg, sizeof old);
+	(void)ck_fail(err, err->code, "%s%s", old,
+		      res->no_tls ? " (if plain HTTP is meant, --plain-http or plain_http allow it)"
+				  : " (roots of a registry's own are HOST/*.crt in certs_dir)");
+}
+
 /* Asks the endpoint itself, or where it sent us at another time (a URL as path), with what it
  * wants to see. AUTH keeps what that was in the end. */
 static int ask_with_auth(struct ck_endpoint *e, const struct ck_request *req, struct ck_buf *url,
@@ -124,6 +137,8 @@ static int ask_with_auth(struct ck_endpoint *e, const struct ck_request *req, st
 		rc = send_to(e, req, ck_buf_str(url), own, ck_buf_str(auth), res, err);
 		if (falls_back(e, req, rc, res))
 			continue;
+		if (rc < 0 && own)
+			advise(res, err);
 		if (rc < 0 || res->status != 401 || !own)
 			return rc;
 		if (n_challenges++ == CHALLENGES_MAX)

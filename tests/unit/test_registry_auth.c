@@ -481,6 +481,9 @@ static void bad_files(void **state)
 	CK_CREDS c = { 0 };
 	struct ck_err err = { 0 };
 	assert_int_equal(ck_authfile_find(&c, tmp_path("no.json"), "h", "x", 0, &err), -ENOENT);
+	tmp_file("file", "{}");
+	assert_int_equal(ck_authfile_find(&c, tmp_path("file/no.json"), "h", "x", 0, &err),
+			 -ENOENT);
 	/* A client says so when it is opened. */
 	struct ck_registry *r = NULL;
 	struct ck_registry_opts o = { .auth_file = tmp_path("no.json") };
