@@ -5,7 +5,9 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
+#include "base/seldom.h"
 #include "tar/cipher/ctr.h"
 
 struct plain {
@@ -13,14 +15,14 @@ struct plain {
 	const struct ck_blob_key *key;
 	const struct ck_tags *tags;
 	const char *name;
+	struct ck_seldom told; /* chunks that differed */
 };
 
 /* One request fetches at most this much: what the caller wants beyond is asked next. */
 enum { FETCH_MAX = 8 * CK_TAG_CHUNK };
 
 /* Reads the chunks that cover [OFF, END), checked, into BUF. */
-static int fetch(const struct plain *p, uint64_t off, uint64_t end, uint8_t *buf,
-		 struct ck_err *err)
+static int fetch(struct plain *p, uint64_t off, uint64_t end, uint8_t *buf, struct ck_err *err)
 {
 	for (int again = 0;; again++) {
 		uint64_t bad = 0;
@@ -37,14 +39,16 @@ static int fetch(const struct plain *p, uint64_t off, uint64_t end, uint8_t *buf
 				       "chunk at offset %" PRIu64
 				       " is not what was verified (chunk tag)",
 				       bad * CK_TAG_CHUNK);
-		ck_log(CK_LOG_WARNING, "%s: chunk at offset %" PRIu64 " differs; reading it again",
-		       p->name, bad * CK_TAG_CHUNK);
+		if (!ck_seldom_said(&p->told, bad, ck_now_ms(), CK_SELDOM_MS))
+			ck_log(CK_LOG_WARNING,
+			       "%s: chunk at offset %" PRIu64 " differs; reading it again", p->name,
+			       bad * CK_TAG_CHUNK);
 	}
 }
 
 static ssize_t plain_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
 {
-	const struct plain *p = ctx;
+	struct plain *p = ctx;
 	uint64_t start = off - off % CK_TAG_CHUNK;
 	size_t skip = (size_t)(off - start);
 	uint64_t len = ck_reader_len(p->blob);
@@ -92,7 +96,7 @@ int ck_plain_open(struct ck_reader **out, struct ck_reader *blob, const struct c
 
 	if (!p)
 		return ck_nomem(err, "opening a layer");
-	*p = (struct plain){ blob, key, tags, name };
+	*p = (struct plain){ .blob = blob, .key = key, .tags = tags, .name = name };
 	int rc = ck_reader_open(out, &ops, p, ck_reader_len(blob), err);
 	if (rc == 0)
 		p = NULL;

@@ -6,8 +6,10 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "base/log.h"
 #include "base/secret.h"
+#include "base/seldom.h"
 
 /* One request fetches at most this many chunks: what the caller wants beyond is asked next. */
 enum { FETCH_CHUNKS = 64, FETCH_MAX = FETCH_CHUNKS * CK_CHUNK_SEALED, N_IDLE = 4 };
@@ -16,7 +18,8 @@ struct sealedblob {
 	struct ck_reader *blob;
 	struct ck_chunked *chunks;
 	const char *name;
-	uint64_t len; /* plaintext bytes */
+	uint64_t len;	       /* plaintext bytes */
+	struct ck_seldom told; /* chunks that were not authentic */
 	pthread_mutex_t lock;
 	uint8_t *idle[N_IDLE]; /* buffers of FETCH_MAX bytes for ciphertext; NULL: none */
 };
@@ -173,9 +176,10 @@ static int fetch(struct sealedblob *s, const struct range *r, uint8_t *sealed, u
 			return ck_fail(err, -EIO,
 				       "chunk at offset %" PRIu64 " is not authentic (AES-256-GCM)",
 				       at);
-		ck_log(CK_LOG_WARNING,
-		       "%s: chunk at offset %" PRIu64 " is not authentic; reading it again",
-		       s->name, at);
+		if (!ck_seldom_said(&s->told, bad, ck_now_ms(), CK_SELDOM_MS))
+			ck_log(CK_LOG_WARNING,
+			       "%s: chunk at offset %" PRIu64 " is not authentic; reading it again",
+			       s->name, at);
 	}
 }
 

@@ -140,11 +140,9 @@ static void on_opendir(fuse_req_t req, fuse_ino_t id, struct fuse_file_info *fi)
 /* The kernel tries a failed read-ahead again as a read: told once is enough. */
 static bool told_lately(struct ck_ops *o, uint64_t id, uint64_t off)
 {
-	uint64_t now = ck_now_ms(), what = id * UINT64_C(0x9e3779b97f4a7c15) ^ off;
+	uint64_t what = id * UINT64_C(0x9e3779b97f4a7c15) ^ off;
 
-	uint64_t before = atomic_exchange(&o->failed_ms, now);
-
-	return atomic_exchange(&o->failed_read, what) == what && now - before < SAME_FAILURE_MS;
+	return ck_seldom_said(&o->failed_reads, what, ck_now_ms(), SAME_FAILURE_MS);
 }
 
 static void say(struct ck_ops *o, const char *line)

@@ -14,6 +14,7 @@
 #include <fuse_lowlevel.h>
 #include <pthread.h>
 
+#include "base/seldom.h"
 #include "fs/fuse/catalog.h"
 #include "fs/fuse/counters.h"
 #include "fs/fuse/deadline.h"
@@ -22,12 +23,11 @@ enum { CK_MAX_IO = 1 << 20 }; /* bytes of one read or directory reply */
 
 struct ck_ops {
 	struct ck_catalog catalog;
-	pthread_key_t buffers;	      /* CK_MAX_IO bytes a thread */
-	bool no_open, no_opendir;     /* the kernel does without these messages */
-	_Atomic uint64_t failed_read; /* the last one that was logged, and when */
-	_Atomic uint64_t failed_ms;
-	struct ck_deadline *deadline; /* owned by who serves; none is needed for the handshake */
-	_Atomic uint64_t overdue_ms;  /* when such a read was last logged */
+	pthread_key_t buffers;	       /* CK_MAX_IO bytes a thread */
+	bool no_open, no_opendir;      /* the kernel does without these messages */
+	struct ck_seldom failed_reads; /* that were logged */
+	struct ck_deadline *deadline;  /* owned by who serves; none is needed for the handshake */
+	_Atomic uint64_t overdue_ms;   /* when such a read was last logged */
 	_Atomic uint64_t refused_ms;
 	struct ck_counters counters;
 };
