@@ -75,12 +75,19 @@ moved() {
 kept() {
 	"$CLOAKFS" cache ls --json --cache-dir "$C" | jq --arg l "${LAYERS[$1]}" '[.blobs[] | select(.digest | test($l)) | .bytes_there] | add // 0'
 }
-network() { # FIELD
-	"$CLOAKFS" status --json "$MNT" | jq ".mounts[0].network.$1"
+# network FIELD: of the status; where that cannot be had it is said why, and asked again.
+network() {
+	local i value
+	for i in 1 2 3 4 5; do
+		"$CLOAKFS" status --json "$MNT" >"$WORK/status" 2>&1
+		value=$(jq ".mounts[0].network.$1" "$WORK/status")
+		[ "$value" = null ] || break
+		note "status, try $i: $(tr -d '\n' <"$WORK/status")" >&2
+	done
+	echo "$value"
 }
 prefetched() {
-	[ "$(network 'prefetch_total > 0 and .prefetch_done == .prefetch_total' 2>/dev/null)" = true ] ||
-		[ "$("$CLOAKFS" status --json "$MNT" | jq '.mounts[0].network | .prefetch_total > 0 and .prefetch_done == .prefetch_total')" = true ]
+	[ "$("$CLOAKFS" status --json "$MNT" | jq '.mounts[0].network | .prefetch_total > 0 and .prefetch_done == .prefetch_total')" = true ]
 }
 # fill IMAGE: the cache has all of it, and nobody uses it.
 fill() {
