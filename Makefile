@@ -101,7 +101,7 @@ $(BUILD)/unit/test_config: $(BUILD)/tools/cloakfs/config.o
 $(BUILD)/unit/test_bar: $(BUILD)/tools/cloakfs/bar.o
 
 # They play the registry themselves: not in the archive, which other tests would get it from.
-$(patsubst %,$(BUILD)/unit/test_%,remote background): $(BUILD)/tests/unit/played/played.o
+$(patsubst %,$(BUILD)/unit/test_%,remote remote_hard background): $(BUILD)/tests/unit/played/played.o
 
 # They run the local Azure.
 $(patsubst %,$(BUILD)/unit/test_attest_%,azsim faults hsmfaults): | $(BUILD)/azsim

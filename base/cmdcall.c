@@ -115,8 +115,7 @@ static int drain(int *fd, struct ck_buf *b, bool excess_is_fine, struct ck_err *
 	if (n < 0)
 		return errno == EINTR || errno == EAGAIN
 			   ? 0
-			   : ck_fail(err, -errno, "cannot read its answer: %s",
-				     strerror(errno));
+			   : ck_fail(err, -errno, "cannot read its answer: %s", strerror(errno));
 	if (n == 0) {
 		ck_closep(fd);
 		*fd = -1;

@@ -7,7 +7,7 @@
  * Redirects are never followed: whoever presents tokens decides where they go.
  * Connections are kept alive, and used again by whichever thread comes next.
  * Proxies are those of the environment (http_proxy, https_proxy, no_proxy), unless a
- * request refuses them.
+ * request refuses them, and never for hosts on the loopback interface.
  * Threads: one client may serve any number of threads at once.
  */
 #ifndef CK_HTTP_H

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/file.h"
+#include "base/url.h"
 
 enum {
 	CONNECT_MS = 5000, /* of one try; several fit into the usual deadline */
@@ -256,6 +257,15 @@ static void set_message(CURL *c, const struct ck_http_req *req, struct answer *a
 		curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, method);
 }
 
+/* A proxy's own loopback is another machine's: what is sent to ours, perhaps without TLS, because
+ * nobody listens in here, must not leave it. */
+static bool is_local(const char *url)
+{
+	CK_AUTO(ck_url_free) struct ck_url u = { 0 };
+
+	return ck_url_read(&u, NULL, url, NULL) == 0 && ck_url_is_loopback(u.name);
+}
+
 static void set_up(CURL *c, const struct ck_httpconn_config *config, const struct ck_http_req *req,
 		   unsigned timeout_ms, struct answer *a)
 {
@@ -278,7 +288,7 @@ static void set_up(CURL *c, const struct ck_httpconn_config *config, const struc
 	curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	if (req->sink)
 		curl_easy_setopt(c, CURLOPT_BUFFERSIZE, (long)BUFFER_LEN);
-	if (req->no_proxy)
+	if (req->no_proxy || is_local(req->url))
 		curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
 	set_tls(c, config);
 	set_message(c, req, a);

@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/cmdcall.h"
 #include "base/file.h"
 #include "base/json.h"
-#include "base/cmdcall.h"
 #include "keyprov/envelope.h"
 #include "keyprov/gojson.h"
 #include "keyprov/grpccall.h"

@@ -9,6 +9,7 @@ src=$PWD
 dir=$(mktemp -d "${TMPDIR:-/tmp}/cloakfs-demo.XXXXXX")
 log=$dir/log
 provider_pid=
+registry_pid=
 n_step=0
 from=$(date +%s)
 key=imagekey000
@@ -25,6 +26,10 @@ cleanup() {
 	if [ -n "$provider_pid" ]; then
 		kill "$provider_pid" 2>/dev/null
 		wait "$provider_pid" 2>/dev/null
+	fi
+	if [ -n "$registry_pid" ]; then
+		kill "$registry_pid" 2>/dev/null
+		wait "$registry_pid" 2>/dev/null
 	fi
 	[ ! -d "$dir/azure" ] || azsim stop --state "$dir/azure" >/dev/null 2>&1
 	rm -rf --one-file-system "$dir"
@@ -173,6 +178,32 @@ run 'diff -r bundle/rootfs mnt && echo no difference'
 run 'cloakfs umount mnt'
 run 'cloakfs decrypt oci:sealed:demo oci:plain:demo'
 run 'skopeo inspect oci:plain:demo | jq -c ".LayersData[] | {MIMEType, Size}"'
+
+step "The same by way of a registry: Debian's docker-registry, on loopback"
+cat >registry.yml <<YML
+version: 0.1
+storage: {filesystem: {rootdirectory: $dir/registry}}
+http: {addr: 127.0.0.1:0}
+log: {accesslog: {disabled: true}}
+YML
+OTEL_TRACES_EXPORTER=none docker-registry serve registry.yml >registry.log 2>&1 &
+registry_pid=$!
+for _ in $(seq 200); do
+	at=$(sed -n 's/.*msg="listening on \([^ ",]*\).*/\1/p' registry.log | head -n 1)
+	[ -z "$at" ] || break
+	kill -0 "$registry_pid" 2>/dev/null || break
+	sleep 0.05
+done
+[ -n "$at" ] || { print registry.log; fail "the registry did not start"; }
+export REGISTRY=$at
+echo "   \$ export REGISTRY=$at"
+run "cloakfs encrypt --key provider:attestation-agent:aasp:$key oci:image:demo docker://\$REGISTRY/demo"
+run 'cloakfs mount docker://$REGISTRY/demo mnt'
+run 'cat mnt/app/secret.txt'
+run 'cloakfs status mnt | grep -E "network|over the network"'
+run 'diff -r bundle/rootfs mnt && echo no difference'
+run 'cloakfs umount mnt'
+run 'cloakfs cache ls'
 
 step "Away with it"
 run 'azsim stop --state azure'

@@ -21,7 +21,7 @@ FUZZ_SEED=${FUZZ_SEED:-1}
 # One input of these takes as long as so many of others.
 declare -A FUZZ_SLOW=([restart]=400)
 # Parsers and keepers of secrets that make no RSA keys, which takes minutes there.
-VALGRIND="test_base test_config test_envelope test_privopts test_cmdcall test_image test_stack test_cipher test_chunked test_tarscan test_tarheads test_unitcache test_artifact test_rewrite test_registry_hosts"
+VALGRIND="test_base test_config test_envelope test_privopts test_cmdcall test_image test_stack test_cipher test_chunked test_tarscan test_tarheads test_unitcache test_artifact test_rewrite"
 E2E_ASAN="negative erofs"
 FILTERS=("$@")
 

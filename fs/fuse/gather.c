@@ -2,7 +2,6 @@
 
 #include "base/file.h"
 #include "fs/fuse/report.h"
-#include "fs/oci/origin.h"
 
 static const char *or_empty(const char *s)
 {
@@ -37,21 +36,21 @@ static void gather_layer(struct ck_report_layer *out, const struct ck_image_laye
 }
 
 /* The layers, and what they add up to. */
-static void gather_layers(struct ck_report *r, const struct ck_stack *s)
+static void gather_layers(struct ck_report *r, const struct ck_stack *s,
+			  struct ck_remote *const *remotes)
 {
 	r->n_layers = s->image->n_layers;
 	r->verification_failures = 0;
 	for (size_t i = 0; i < r->n_layers; i++) {
 		struct ck_report_layer *l = &r->layers[i];
-		uint64_t moved, kept;
 		gather_layer(l, &s->image->layers[i], s->layers[i]);
 		r->bytes_fetched += l->bytes_fetched;
 		r->verification_failures += ck_layer_n_wrong(s->layers[i]);
-		if (!ck_image_moved(s->image, i, &moved, &kept))
+		if (!remotes || !remotes[i])
 			continue;
-		l->bytes_moved = moved;
-		l->bytes_kept = kept;
-		r->network.bytes_kept += kept;
+		l->bytes_moved = ck_remote_fetched(remotes[i]);
+		l->bytes_kept = ck_remote_kept(remotes[i]);
+		r->network.bytes_kept += l->bytes_kept;
 	}
 }
 
@@ -92,7 +91,6 @@ int ck_report_gather(struct ck_report *out, const struct ck_report_source *sourc
 	time_t failed_at = ck_counters_last_error(c, last_error, CK_LAST_ERROR);
 
 	ck_unitcache_stats(s->cache, &cache);
-	struct ck_net *net = ck_image_net(s->image);
 	struct ck_report r = {
 		.view = source->view,
 		.pid = (uint64_t)getpid(),
@@ -111,9 +109,9 @@ int ck_report_gather(struct ck_report *out, const struct ck_report_source *sourc
 	};
 	if (!r.layers)
 		return ck_nomem(err, "writing a report");
-	gather_layers(&r, s);
-	if (net)
-		gather_network(&r, net, source->prefetch);
+	gather_layers(&r, s, source->remotes);
+	if (source->net)
+		gather_network(&r, source->net, source->prefetch);
 	*out = r;
 	return 0;
 }

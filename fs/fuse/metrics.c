@@ -53,7 +53,7 @@ static const struct metric of_mount[] = {
 
 static const struct metric of_network[] = {
 	COUNTER(ck_report_network, bytes_fetched, "fetched_bytes",
-		"Bytes fetched from registries."),
+		"Bytes of layers fetched from registries."),
 	COUNTER(ck_report_network, bytes_from_cache, "cache_read_bytes",
 		"Bytes read from the cache of blobs, not fetched."),
 	GAUGE(ck_report_network, bytes_kept, "cache_kept_bytes",

@@ -25,7 +25,7 @@
 #include "fs/fuse/writable.h"
 #include "fs/oci/origin.h"
 
-enum { MAX_THREADS = CK_DEADLINE_SLOTS, IDLE_THREADS = 4 };
+enum { MAX_THREADS = CK_DEADLINE_SLOTS, IDLE_THREADS = 4, LOOK_MS = 500 };
 
 struct ck_mount {
 	struct ck_ops ops;
@@ -165,7 +165,8 @@ static bool uncovered(struct ck_mount *m)
 }
 
 /* A signal that ends the mount; 0: everything is over. Whoever unmounts EROFS knows nothing of
- * the mount below, which goes after it; what is open is served on. */
+ * the mount below, which goes after it; what is open is served on. Once the kernel has let go of
+ * the session, nobody waits any more for what is still being fetched. */
 static int await_signal(struct watch *w)
 {
 	struct ck_mount *m = w->m;
@@ -175,10 +176,16 @@ static int await_signal(struct watch *w)
 	int table = covers ? open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC) : -1;
 	struct pollfd on[] = { { .fd = w->signals, .events = POLLIN },
 			       { .fd = table, .events = POLLPRI } };
+	const struct ck_image *image = m->about.stack->image;
+	int look_ms = ck_image_net(image) ? LOOK_MS : -1;
 
-	while (poll(on, 2, -1) >= 0 || errno == EINTR) {
+	while (poll(on, 2, look_ms) >= 0 || errno == EINTR) {
 		if (atomic_load(&w->done))
 			return 0;
+		if (look_ms > 0 && fuse_session_exited(m->session)) {
+			ck_image_cancel(image);
+			look_ms = -1;
+		}
 		if ((on[0].revents & POLLIN) && read(w->signals, &got, sizeof got) == sizeof got &&
 		    got.ssi_signo != SIGURG) /* that one is somebody else's */
 			return (int)got.ssi_signo;
@@ -404,6 +411,8 @@ static void tell_about(struct ck_mount *m)
 		.mounted_at = (uint64_t)time(NULL),
 		.mounted_ms = ck_now_ms(),
 		.prefetch = m->spec.prefetch,
+		.net = ck_image_net(c->stack->image),
+		.remotes = ck_image_remotes(c->stack->image),
 	};
 }
 

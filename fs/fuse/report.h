@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "fs/fuse/counters.h"
 #include "fs/registry/progress.h"
+#include "fs/registry/remote.h"
 #include "fs/stack.h"
 
 struct ck_report_layer {
@@ -73,6 +74,8 @@ struct ck_report_source {
 	const char *view;
 	uint64_t mounted_at, mounted_ms;	     /* Unix time; by ck_now_ms */
 	const struct ck_prefetch_progress *prefetch; /* NULL: there is none */
+	struct ck_net *net;			     /* NULL: the image is local */
+	struct ck_remote *const *remotes; /* of layers; NULL, any or all: they are local */
 };
 
 /* What SOURCE has now, its strings borrowed, the last error's from LAST_ERROR. *OUT is the

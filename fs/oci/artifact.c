@@ -136,7 +136,7 @@ static bool has(const struct ck_artifact_index *indexes, size_t n, const uint8_t
 /* Puts the blobs, and makes the MANIFEST that names them. */
 static int put_indexes(struct ck_blobstore *s, struct ck_buf *manifest,
 		       const struct ck_descriptor *subject, const struct ck_index_blob *blobs,
-		       size_t n, struct ck_err *err)
+		       size_t n, time_t created, struct ck_err *err)
 {
 	CK_AUTO(ck_freep) struct ck_artifact_index *x = calloc(n, sizeof *x);
 	uint8_t empty[CK_SHA256_LEN];
@@ -158,11 +158,11 @@ static int put_indexes(struct ck_blobstore *s, struct ck_buf *manifest,
 		rc = ck_blobstore_put(s, blobs[i].p, blobs[i].nbytes, x[n_x].digest, err);
 		n_x++;
 	}
-	return rc < 0 ? rc : ck_artifactdoc_make(manifest, subject, x, n_x, err);
+	return rc < 0 ? rc : ck_artifactdoc_make(manifest, subject, x, n_x, created, err);
 }
 
 int ck_artifact_write(struct ck_blobstore *s, const struct ck_descriptor *subject,
-		      const struct ck_index_blob *blobs, size_t n,
+		      const struct ck_index_blob *blobs, size_t n, time_t created,
 		      uint8_t manifest_digest[CK_SHA256_LEN], struct ck_err *err)
 {
 	CK_BUF manifest = { 0 };
@@ -170,7 +170,7 @@ int ck_artifact_write(struct ck_blobstore *s, const struct ck_descriptor *subjec
 
 	if (n == 0 || n > CK_MANIFEST_MAX_LAYERS)
 		return ck_fail(err, -EINVAL, "an artifact of %zu indexes", n);
-	int rc = put_indexes(s, &manifest, subject, blobs, n, err);
+	int rc = put_indexes(s, &manifest, subject, blobs, n, created, err);
 	if (rc == 0) {
 		m.p = manifest.data;
 		m.d.size = manifest.len;

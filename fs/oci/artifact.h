@@ -25,12 +25,13 @@ struct ck_index_blob {
  * Adds BLOBS[0..N), at least one, to S for the image whose manifest SUBJECT describes, as an
  * image is added: whole or not at all. An older artifact of ours makes way for it (its blobs
  * stay, until somebody collects what nothing leads to); what else refers to the image stays.
- * Of several indexes of one layer the first is taken.
+ * Of several indexes of one layer the first is taken. CREATED (0: the artifact does not say) tells
+ * readers which of several artifacts is the newest, where a registry keeps them all.
  * Errors: -EINVAL (N), -EFBIG, -EBADMSG (the list of referrers that is there is damaged),
  * those of ck_blobstore_put and ck_blobstore_add.
  */
 CK_MUST_CHECK int ck_artifact_write(struct ck_blobstore *s, const struct ck_descriptor *subject,
-				    const struct ck_index_blob *blobs, size_t n,
+				    const struct ck_index_blob *blobs, size_t n, time_t created,
 				    uint8_t manifest_digest[CK_SHA256_LEN], struct ck_err *err);
 
 struct ck_artifact; /* opaque */

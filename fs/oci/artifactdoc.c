@@ -3,11 +3,13 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/json.h"
 #include "tar/sealed.h"
 
 #define LAYER_KEY "io.cloakfs.layer"
+#define CREATED	  "org.opencontainers.image.created" /* OCI image spec v1.1, annotations.md */
 
 static int by_layer(const void *a, const void *b)
 {
@@ -168,8 +170,20 @@ static json_t *empty_json(void)
 	return NULL;
 }
 
+/* As RFC 3339 has it, in UTC: such texts compare as the times do. */
+static json_t *created_json(time_t created)
+{
+	char text[sizeof "2026-01-01T00:00:00Z" + 8];
+	struct tm tm;
+
+	if (!gmtime_r(&created, &tm) || !strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm))
+		return NULL;
+	return json_pack("{s:s}", CREATED, text);
+}
+
 int ck_artifactdoc_make(struct ck_buf *out, const struct ck_descriptor *subject,
-			const struct ck_artifact_index *indexes, size_t n, struct ck_err *err)
+			const struct ck_artifact_index *indexes, size_t n, time_t created,
+			struct ck_err *err)
 {
 	json_t *layers = json_array();
 	bool ok = layers;
@@ -181,6 +195,8 @@ int ck_artifactdoc_make(struct ck_buf *out, const struct ck_descriptor *subject,
 	    "{s:i,s:s,s:s,s:o,s:o,s:o}", "schemaVersion", 2, "mediaType", CK_MEDIA_MANIFEST,
 	    "artifactType", CK_ARTIFACT_TYPE, "config", empty_json(), "layers", layers, "subject",
 	    ck_descriptor_json(subject->media_type, subject->digest, subject->size));
+	if (j && created && json_object_set_new(j, "annotations", created_json(created)) < 0)
+		ok = false;
 	return ok && j ? ck_json_dump(out, j, err) : ck_nomem(err, "making an artifact");
 }
 
@@ -191,14 +207,25 @@ static bool is_ours(const json_t *entry)
 	return type && strcmp(type, CK_ARTIFACT_TYPE) == 0;
 }
 
+static const char *created(const json_t *entry)
+{
+	const char *at =
+	    json_string_value(json_object_get(json_object_get(entry, "annotations"), CREATED));
+
+	return at ? at : "";
+}
+
 int ck_referrers_pick(struct ck_descriptor *out, const json_t *referrers, struct ck_err *err)
 {
-	const json_t *manifests = json_object_get(referrers, "manifests");
+	const json_t *manifests = json_object_get(referrers, "manifests"), *best = NULL;
 
-	for (size_t i = 0; i < json_array_size(manifests); i++)
-		if (is_ours(json_array_get(manifests, i)))
-			return ck_descriptor_read(out, json_array_get(manifests, i), err);
-	return ck_fail(err, -ENOENT, "there are no indexes of the image's layers");
+	for (size_t i = 0; i < json_array_size(manifests); i++) {
+		const json_t *entry = json_array_get(manifests, i);
+		if (is_ours(entry) && (!best || strcmp(created(entry), created(best)) > 0))
+			best = entry;
+	}
+	return best ? ck_descriptor_read(out, best, err)
+		    : ck_fail(err, -ENOENT, "there are no indexes of the image's layers");
 }
 
 int ck_referrers_set(json_t *referrers, const struct ck_descriptor *d, struct ck_err *err)

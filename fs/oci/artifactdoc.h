@@ -13,6 +13,7 @@
 #include <jansson.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "fs/oci/manifest.h"
 
@@ -42,12 +43,14 @@ void ck_artifactdoc_free(struct ck_artifactdoc *d); /* {0} is allowed */
 const struct ck_artifact_index *ck_artifactdoc_find(const struct ck_artifactdoc *d,
 						    const uint8_t layer[CK_SHA256_LEN]);
 
-/* Appends the artifact's manifest, from INDEXES[0..N) in that order. Errors: -ENOMEM. */
+/* Appends the artifact's manifest, from INDEXES[0..N) in that order, made at
+ * CREATED (0: it does not say). Errors: -ENOMEM. */
 CK_MUST_CHECK int ck_artifactdoc_make(struct ck_buf *out, const struct ck_descriptor *subject,
 				      const struct ck_artifact_index *indexes, size_t n,
-				      struct ck_err *err);
+				      time_t created, struct ck_err *err);
 
-/* The first artifact of ours in the index REFERRERS; *OUT borrows from it.
+/* The artifact of ours in the index REFERRERS that says it was created last: a registry keeps older
+ * ones beside it. *OUT borrows from it.
  * Errors: -ENOENT, those of ck_descriptor_read. */
 CK_MUST_CHECK int ck_referrers_pick(struct ck_descriptor *out, const json_t *referrers,
 				    struct ck_err *err);

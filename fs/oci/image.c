@@ -115,14 +115,9 @@ static int find_in_registry(struct store *s, const struct ck_reference *ref, str
 	char digest[CK_DIGEST_STR], what[96];
 	bool pinned = ref->pin[0];
 	CK_BUF doc = { 0 };
-	int rc;
+	int rc = ck_source_resolve(&s->source, pinned ? ref->pin : ref->name, &doc, &s->media_type,
+				   digest, err);
 
-	snprintf(digest, sizeof digest, "%s", ref->pin);
-	if (pinned)
-		rc = ck_source_pinned(&s->source, digest, &doc, &s->media_type, err);
-	else
-		rc = ck_registry_resolve(s->source.registry, ref->name, &doc, &s->media_type,
-					 digest, err);
 	if (rc < 0)
 		return rc;
 	if (!pinned)
@@ -293,7 +288,9 @@ int ck_image_blob(const struct ck_image *img, size_t idx, struct ck_reader **out
 
 struct ck_net *ck_image_net(const struct ck_image *img)
 {
-	return ((const struct store *)img->store)->source.net;
+	const struct store *s = img->store;
+
+	return s ? s->source.net : NULL;
 }
 
 void ck_image_cancel(const struct ck_image *img)
@@ -304,16 +301,7 @@ void ck_image_cancel(const struct ck_image *img)
 
 struct ck_remote *const *ck_image_remotes(const struct ck_image *img)
 {
-	return ((const struct store *)img->store)->remotes;
-}
+	const struct store *s = img->store;
 
-bool ck_image_moved(const struct ck_image *img, size_t idx, uint64_t *moved, uint64_t *kept)
-{
-	struct ck_remote *r = ck_image_remotes(img)[idx];
-
-	if (!r)
-		return false;
-	*moved = ck_remote_fetched(r);
-	*kept = ck_remote_kept(r);
-	return true;
+	return s ? s->remotes : NULL;
 }

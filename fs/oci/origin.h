@@ -15,11 +15,7 @@ struct ck_net *ck_image_net(const struct ck_image *img);
 void ck_image_cancel(const struct ck_image *img);
 
 /* The blobs of the layers as they were opened last, n_layers of them; NULL: a local one, or not
- * opened. */
+ * opened. NULL instead of an array: an image that is no one's but the caller's. */
 struct ck_remote *const *ck_image_remotes(const struct ck_image *img);
-
-/* How many bytes of layer IDX's blob came over the network so far, and how many are kept in the
- * cache now. False where the blob is local. */
-bool ck_image_moved(const struct ck_image *img, size_t idx, uint64_t *moved, uint64_t *kept);
 
 #endif

@@ -82,20 +82,19 @@ int ck_source_whole(const struct ck_source *s, const struct ck_descriptor *d, si
 			   : ck_layout_whole(&s->layout, d, max, out, err);
 }
 
-int ck_source_pinned(const struct ck_source *s, const char *digest, struct ck_buf *doc, char **type,
-		     struct ck_err *err)
+int ck_source_resolve(const struct ck_source *s, const char *reference, struct ck_buf *doc,
+		      char **type, char digest[CK_DIGEST_STR], struct ck_err *err)
 {
 	uint8_t raw[CK_SHA256_LEN];
-	char is[CK_DIGEST_STR];
-	int rc = ck_digest_parse(raw, digest, err);
 
-	if (rc < 0)
-		return rc;
-	if (kept(s, raw, doc)) {
+	if (ck_digest_parse(raw, reference, NULL) == 0 && kept(s, raw, doc)) {
+		ck_digest_str(digest, raw);
 		*type = ck_manifest_type(doc->data, doc->len);
 		return *type ? 0 : ck_nomem(err, "reading a manifest");
 	}
-	rc = ck_registry_resolve(s->registry, digest, doc, type, is, err);
+	int rc = ck_registry_resolve(s->registry, reference, doc, type, digest, err);
+	if (rc == 0)
+		rc = ck_digest_parse(raw, digest, err);
 	if (rc == 0)
 		keep(s, raw, doc->data, doc->len);
 	return rc;

@@ -39,10 +39,11 @@ CK_MUST_CHECK int ck_source_doc(const struct ck_source *s, const struct ck_descr
 CK_MUST_CHECK int ck_source_whole(const struct ck_source *s, const struct ck_descriptor *d,
 				  size_t max, struct ck_buf *out, struct ck_err *err);
 
-/* The manifest or index DIGEST of a registry, as ck_registry_resolve gives it; not from there when
- * it is kept. */
-CK_MUST_CHECK int ck_source_pinned(const struct ck_source *s, const char *digest,
-				   struct ck_buf *doc, char **type, struct ck_err *err);
+/* The manifest or index that REFERENCE, a tag or a digest, names in a registry, as
+ * ck_registry_resolve gives it; by digest not from there when it is kept. */
+CK_MUST_CHECK int ck_source_resolve(const struct ck_source *s, const char *reference,
+				    struct ck_buf *doc, char **type, char digest[CK_DIGEST_STR],
+				    struct ck_err *err);
 
 /* The blob DIGEST of SIZE bytes; its contents are not checked here, and only the first read of a
  * registry's tells whether it is there. *REMOTE (NULL for a layout's) lives as long as *OUT, which

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -10,6 +11,7 @@
 #include "base/text.h"
 #include "fs/registry/authfile.h"
 #include "fs/registry/challenge.h"
+#include "fs/registry/registry.h"
 #include "fs/registry/token.h"
 
 enum { SPARE_MS = 10000, TICK_MS = 50, GRANTS_MAX = 64 };
@@ -21,7 +23,8 @@ struct grant {
 	char *mount_from;	   /* NULL: none */
 	struct ck_challenge asked; /* the bearer challenge that it answers */
 	struct ck_buf header;	   /* "Authorization: ...", empty: none yet */
-	uint64_t from_ms, till_ms; /* when it was got, when another is; of ck_now_ms */
+	uint64_t till_ms;	   /* when another is got; of ck_now_ms */
+	char source[200];	   /* of the credentials that it was got with, "": none */
 };
 
 struct ck_auth {
@@ -155,6 +158,15 @@ static bool nobody(const struct ck_creds *c)
 	return !c->user.len && !c->identity.len && !c->bearer.len;
 }
 
+/* HEADER, which is taken, is good until it is refused. */
+static void keep(struct grant *g, struct ck_buf *header)
+{
+	ck_buf_free(&g->header);
+	g->header = *header;
+	*header = (struct ck_buf){ 0 };
+	g->till_ms = UINT64_MAX;
+}
+
 /* The challenge's scope, and what else the request needs. */
 static int get_token(struct ck_auth *a, struct grant *g, const struct ck_auth_need *need,
 		     const struct ck_creds *creds, struct ck_err *err)
@@ -190,32 +202,43 @@ static int get_token(struct ck_auth *a, struct grant *g, const struct ck_auth_ne
 	rc = ck_buf_adds(&g->header, "Authorization: Bearer ", err);
 	if (rc == 0)
 		rc = ck_buf_add(&g->header, token.data, token.len, err);
-	g->from_ms = ck_now_ms();
 	/* Not to be on its way when it expires. */
 	uint64_t spare = lifetime_ms / 4 < SPARE_MS ? lifetime_ms / 4 : SPARE_MS;
-	g->till_ms = g->from_ms + lifetime_ms - spare;
+	g->till_ms = ck_now_ms() + lifetime_ms - spare;
 	return rc;
 }
 
+/* The token of a file, as it is. */
+static int use_fixed(struct grant *g, const struct ck_creds *creds, const char *sent,
+		     struct ck_err *err)
+{
+	CK_BUF header = { 0 };
+	int rc =
+	    ck_buf_addf(&header, err, "Authorization: Bearer %s", (const char *)creds->bearer.data);
+
+	if (rc < 0)
+		return rc;
+	if (strcmp(sent, ck_buf_str(&header)) == 0)
+		return ck_fail(err, -EACCES, "the token from %s was refused", creds->source);
+	keep(g, &header);
+	return 0;
+}
+
 static int use_bearer(struct ck_auth *a, struct grant *g, const struct ck_auth_need *need,
-		      const char *origin, struct ck_err *err)
+		      const char *origin, const char *sent, struct ck_err *err)
 {
 	CK_CREDS creds = { 0 };
 	int rc = ck_authfile_find(&creds, a->file, a->host, a->repo, need->deadline_ms, err);
 
 	if (rc < 0)
 		return rc;
-	if (creds.bearer.len) {
-		ck_buf_free(&g->header);
-		g->from_ms = ck_now_ms();
-		g->till_ms = UINT64_MAX;
-		return ck_buf_addf(&g->header, err, "Authorization: Bearer %s",
-				   (const char *)creds.bearer.data);
-	}
+	if (creds.bearer.len)
+		return use_fixed(g, &creds, sent, err);
 	if (!g->asked.realm)
 		return ck_fail(err, -EPROTO,
 			       "the registry asks for a token, and says not from where");
 	rc = ck_token_realm_check(g->asked.realm, origin, !nobody(&creds), err);
+	snprintf(g->source, sizeof g->source, "%s", creds.source);
 	return rc < 0 ? rc : get_token(a, g, need, &creds, err);
 }
 
@@ -231,8 +254,9 @@ static int use_basic(struct ck_auth *a, struct grant *g, const struct ck_auth_ne
 	if (!creds.user.len)
 		return ck_fail(
 		    err, -EACCES,
-		    "it asks for a name and a password, and none were found for %s/%s%s%s", a->host,
-		    a->repo, creds.source[0] ? ", only a token from " : "", creds.source);
+		    "it asks for a name and a password, and none were found for %s/%s%s%s (podman "
+		    "login or docker login keep them, --authfile names a file)",
+		    a->host, a->repo, creds.source[0] ? ", only a token from " : "", creds.source);
 	rc = ck_buf_addf(&pair, err, "%s:%s", (const char *)creds.user.data,
 			 (const char *)creds.password.data);
 	if (rc == 0)
@@ -243,11 +267,7 @@ static int use_basic(struct ck_auth *a, struct grant *g, const struct ck_auth_ne
 		return rc;
 	if (strcmp(sent, ck_buf_str(&header)) == 0)
 		return ck_fail(err, -EACCES, "credentials from %s were refused", creds.source);
-	ck_buf_free(&g->header);
-	g->header = header;
-	header = (struct ck_buf){ 0 };
-	g->from_ms = ck_now_ms();
-	g->till_ms = UINT64_MAX;
+	keep(g, &header);
 	return 0;
 }
 
@@ -288,7 +308,7 @@ static int meet(struct ck_auth *a, const struct ck_auth_need *need, const char *
 	ck_challenge_free(&g->asked);
 	g->asked = c;
 	c = (struct ck_challenge){ 0 };
-	return use_bearer(a, g, need, origin, err);
+	return use_bearer(a, g, need, origin, sent, err);
 }
 
 int ck_auth_challenged(struct ck_auth *a, const struct ck_auth_need *need, const char *origin,
@@ -303,6 +323,22 @@ int ck_auth_challenged(struct ck_auth *a, const struct ck_auth_need *need, const
 	return rc;
 }
 
+int ck_auth_refused(struct ck_auth *a, const struct ck_auth_need *need,
+		    const struct ck_http_res *res, struct ck_err *err)
+{
+	int rc = ck_registry_refused(res, err);
+
+	if (enter(a, need, NULL) < 0)
+		return rc;
+	const struct grant *g = find(a, need);
+	if (g && g->source[0])
+		ck_wrap(err, "with credentials from %s", g->source);
+	else
+		ck_wrap(err, "without credentials");
+	leave(a);
+	return rc;
+}
+
 int ck_auth_header(struct ck_auth *a, const struct ck_auth_need *need, const char *origin,
 		   struct ck_buf *header, struct ck_err *err)
 {
@@ -312,7 +348,7 @@ int ck_auth_header(struct ck_auth *a, const struct ck_auth_need *need, const cha
 		return rc;
 	struct grant *g = find(a, need);
 	if (g && g->header.len && ck_now_ms() >= g->till_ms)
-		rc = use_bearer(a, g, need, origin, err);
+		rc = use_bearer(a, g, need, origin, "", err);
 	if (rc == 0 && g && g->header.len)
 		rc = ck_buf_add(header, g->header.data, g->header.len, err);
 	leave(a);

@@ -10,6 +10,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "fs/registry/credhelper.h"
+#include "fs/registry/token.h"
 
 enum { FILE_MAX = 1 << 20, KEY_MAX = 1024 };
 
@@ -111,6 +112,8 @@ static int read_entry(struct ck_creds *out, const json_t *entry, struct ck_err *
 		return rc;
 	if (identity && *identity)
 		return ck_creds_set(&out->identity, identity, strlen(identity), err);
+	if (bearer && *bearer && !ck_token_is(bearer))
+		return ck_fail(err, -EBADMSG, "\"registrytoken\" has bytes that no token has");
 	if (bearer && *bearer)
 		return ck_creds_set(&out->bearer, bearer, strlen(bearer), err);
 	if (auth && *auth)
@@ -198,7 +201,7 @@ static int from_file(struct ck_creds *out, const char *file, const struct wanted
 	CK_JSON *root = NULL;
 	int rc = ck_file_read(&text, file, err);
 
-	*is_there = rc != -ENOENT;
+	*is_there = rc != -ENOENT && rc != -ENOTDIR;
 	if (rc < 0)
 		return rc == -ENOTDIR ? -ENOENT : rc;
 	rc = ck_json_parse_secret(&root, text.data, text.len, file, err);

@@ -86,16 +86,18 @@ static int default_urls(struct ck_endpoint *e, const char *host,
 /* Of an endpoint whose base is set: its origin, and its host as HOST[:PORT], the caller's. */
 static int read_origin(struct ck_endpoint *e, char **host, struct ck_err *err)
 {
-	CK_AUTO(ck_url_free) struct ck_url u = { 0 };
+	CK_AUTO(ck_url_free) struct ck_url u = { 0 }, plain = { 0 };
 	int rc = ck_url_read(&u, NULL, e->base, err);
 
+	/* A port that is usual with one scheme is not with the other. */
+	if (rc == 0 && e->plain_base)
+		rc = ck_url_read(&plain, NULL, e->plain_base, err);
 	if (rc < 0)
 		return rc;
 	e->origin = ck_take(u.origin);
+	e->plain_origin = ck_take(plain.origin);
 	*host = strdup(strstr(e->origin, "://") + 3);
-	if (e->plain_base && asprintf(&e->plain_origin, "http://%s", *host ? *host : "") < 0)
-		e->plain_origin = NULL;
-	return *host && (!e->plain_base || e->plain_origin) ? 0 : ck_nomem(err, what_for);
+	return *host ? 0 : ck_nomem(err, what_for);
 }
 
 static int read_certs(struct ck_certs *c, const char *host, const struct ck_registry_opts *opts,

@@ -31,6 +31,7 @@ struct ck_endpoint {
 	char *plain_base, *plain_origin; /* the same with http, of a loopback host whose scheme
 					    nobody said; else NULL */
 	atomic_bool plain;		 /* that turned out to be its */
+	atomic_bool settled;		 /* it was spoken to: plain stays what it is */
 	char *ns;			 /* of a mirror: for whom it stands in; else NULL */
 	unsigned can;			 /* of enum ck_hosts_can */
 	char **headers;			 /* sent to it alone; owned */

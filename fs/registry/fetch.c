@@ -2,23 +2,65 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/file.h"
 #include "fs/registry/remote_steps.h"
 
 enum { B = CK_CACHE_BLOCK };
 
 /* A fetch under way. */
 struct fetch {
+	struct ck_net_job job; /* the first member */
 	struct ck_remote *r;
 	struct ck_window *w;
-	bool whole;	/* what comes is the blob, not what was asked for */
-	uint64_t at;	/* next byte of the blob */
-	uint8_t *block; /* of a whole blob: what is not full yet */
+	uint64_t end_ms; /* of waiting for a thread, by ck_now_ms */
+	bool whole;	 /* what comes is the blob, not what was asked for */
+	uint64_t at;	 /* next byte of the blob */
+	uint64_t wanted; /* next byte of what was asked for, when that came last */
+	uint8_t *block;	 /* of a whole blob: what is not full yet */
 };
 
+/* Who finds out meanwhile that it is wrong waits for us. */
 static void keep(const struct fetch *f, uint64_t idx, const uint8_t *bytes)
 {
-	if (f->r->kept)
-		ck_cached_blob_put(f->r->kept, idx, bytes);
+	struct ck_remote *r = f->r;
+	struct ck_window *w = f->w;
+
+	if (!r->kept)
+		return;
+	pthread_mutex_lock(&r->lock);
+	bool wrong = w->stale && ck_window_has(w, idx);
+	w->keeps = wrong ? 0 : idx + 1;
+	pthread_mutex_unlock(&r->lock);
+	if (wrong)
+		return;
+	ck_cached_blob_put(r->kept, idx, bytes);
+	pthread_mutex_lock(&r->lock);
+	w->keeps = 0;
+	if (w->stale)
+		pthread_cond_broadcast(&r->news);
+	pthread_mutex_unlock(&r->lock);
+}
+
+/* With the lock. */
+static void end_window(struct ck_remote *r, struct ck_window *w, int code, const struct ck_err *err)
+{
+	w->running = false;
+	w->attached = false;
+	w->job = NULL;
+	w->code = code;
+	w->err = *err;
+	ck_window_put(&r->windows, w, r->net);
+}
+
+/* The attached window that has all it waits for; ANY: the first attached one. NULL: none. */
+static struct ck_window *attached(const struct ck_remote *r, bool any)
+{
+	struct ck_window *w;
+
+	TAILQ_FOREACH(w, &r->windows, link)
+	if (w->attached && (any || w->n_done == w->n))
+		return w;
+	return NULL;
 }
 
 /* Block IDX has come, as BYTES: for the cache, our own window, and those that wait for us. Who
@@ -26,6 +68,7 @@ static void keep(const struct fetch *f, uint64_t idx, const uint8_t *bytes)
  */
 static void deliver(const struct fetch *f, uint64_t idx, const uint8_t *bytes)
 {
+	const struct ck_err none = { 0 };
 	struct ck_remote *r = f->r;
 	struct ck_window *w;
 
@@ -34,7 +77,7 @@ static void deliver(const struct fetch *f, uint64_t idx, const uint8_t *bytes)
 	pthread_mutex_lock(&r->lock);
 	TAILQ_FOREACH(w, &r->windows, link)
 	{
-		if ((w != f->w && !w->attached) || !ck_window_has(w, idx) ||
+		if ((w != f->w && (!w->attached || w->afresh)) || !ck_window_has(w, idx) ||
 		    w->n_done != idx - w->first)
 			continue;
 		uint8_t *to = w->buf + w->n_done * B;
@@ -44,6 +87,8 @@ static void deliver(const struct fetch *f, uint64_t idx, const uint8_t *bytes)
 	}
 	if (f->whole)
 		r->whole_next = idx + 1;
+	while ((w = attached(r, false)))
+		end_window(r, w, 0, &none);
 	pthread_cond_broadcast(&r->news);
 	pthread_mutex_unlock(&r->lock);
 	if (!f->whole)
@@ -98,8 +143,36 @@ static void take_wanted(struct fetch *f, const uint8_t *p, size_t nbytes)
 
 	memcpy(w->buf + (f->at - w->first * B), p, nbytes);
 	f->at += nbytes;
+	f->wanted = f->at;
 	for (; ck_window_has(w, idx) && idx * B + ck_remote_block_len(f->r, idx) <= f->at; idx++)
 		deliver(f, idx, w->buf + (idx - w->first) * B);
+}
+
+/* The stream of the whole blob is over: who waited for it and has not got all comes again. With the
+ * lock. */
+static void end_whole(struct ck_remote *r, int code, const struct ck_err *err)
+{
+	struct ck_window *w;
+
+	r->whole = false;
+	while ((w = attached(r, true))) {
+		if (w->afresh)
+			ck_remote_distrust(r, w->first, w->first + w->n);
+		end_window(r, w, code == -ECANCELED ? code : -EAGAIN, err);
+	}
+	pthread_cond_broadcast(&r->news);
+}
+
+/* The whole blob was cut, and who has the rest of it gives what was asked for. */
+static void leave_whole(struct fetch *f)
+{
+	const struct ck_err none = { 0 };
+
+	pthread_mutex_lock(&f->r->lock);
+	end_whole(f->r, 0, &none);
+	pthread_mutex_unlock(&f->r->lock);
+	f->whole = false;
+	f->at = f->wanted;
 }
 
 static int on_data(void *ctx, uint64_t off, const void *p, size_t nbytes, struct ck_err *err)
@@ -109,6 +182,8 @@ static int on_data(void *ctx, uint64_t off, const void *p, size_t nbytes, struct
 	const uint8_t *from = p;
 	int rc = 0;
 
+	if (f->whole && off && off != f->at && off == f->wanted)
+		leave_whole(f);
 	if (off > size || nbytes > size - off || (off && off != f->at))
 		return ck_fail(err, -EPROTO, "bytes came that were not asked for");
 	if (off != f->at) /* from the start, for the first time or once more */
@@ -128,31 +203,6 @@ static int on_data(void *ctx, uint64_t off, const void *p, size_t nbytes, struct
 	return 0;
 }
 
-/* With the lock. */
-static void end_window(struct ck_remote *r, struct ck_window *w, int code, const struct ck_err *err)
-{
-	w->running = false;
-	w->attached = false;
-	w->code = code;
-	w->err = *err;
-	ck_window_put(&r->windows, w, r->net);
-}
-
-/* The stream of the whole blob is over, and so are those who waited for it. With the lock. */
-static void end_whole(struct ck_remote *r, int code, const struct ck_err *err)
-{
-	struct ck_window *w, *next;
-
-	r->whole = false;
-	for (w = TAILQ_FIRST(&r->windows); w; w = next) {
-		next = TAILQ_NEXT(w, link);
-		if (w->attached) {
-			end_window(r, w, code < 0 ? code : -EAGAIN, err);
-			next = TAILQ_FIRST(&r->windows); /* others may be gone with it */
-		}
-	}
-}
-
 static bool will_pass(const struct ck_remote *r, uint64_t first)
 {
 	return r->whole && first >= r->whole_next;
@@ -165,7 +215,11 @@ static void end_fetch(struct fetch *f, int rc, const struct ck_err *err)
 	pthread_mutex_lock(&r->lock);
 	if (f->whole)
 		end_whole(r, rc, err);
-	end_window(r, f->w, rc == -EALREADY ? -EAGAIN : rc, err); /* who waits comes again */
+	f->w->job = NULL;
+	if (rc == -EALREADY && r->whole)
+		f->w->attached = true; /* it may pass by; else who waits comes again after it */
+	else
+		end_window(r, f->w, rc == -EALREADY ? -EAGAIN : rc, err);
 	r->n_running--;
 	pthread_cond_broadcast(&r->news);
 	pthread_mutex_unlock(&r->lock); /* the last that is done with the blob */
@@ -174,9 +228,9 @@ static void end_fetch(struct fetch *f, int rc, const struct ck_err *err)
 }
 
 /* On a thread for fetches. */
-static void fetch_main(void *arg)
+static void fetch_main(struct ck_net_job *j)
 {
-	struct fetch *f = arg;
+	struct fetch *f = (struct fetch *)j;
 	struct ck_remote *r = f->r;
 	struct ck_registry_fetched got = { 0 };
 	const struct ck_registry_taker taker = { on_data, f };
@@ -190,10 +244,14 @@ static void fetch_main(void *arg)
 
 	want.len = (end < r->size ? end : r->size) - want.off;
 	memcpy(want.digest, r->digest, sizeof want.digest);
-	f->at = want.off;
-	int rc = atomic_load(&r->user.cancel)
-		     ? ck_fail(&err, -ECANCELED, "given up")
-		     : ck_registry_fetch(r->registry, &want, &taker, &got, &err);
+	f->at = f->wanted = want.off;
+	int rc;
+	if (atomic_load(&r->user.cancel))
+		rc = ck_fail(&err, -ECANCELED, "given up");
+	else if (ck_now_ms() >= f->end_ms) /* or they would become more and more */
+		rc = ck_fail(&err, -ETIMEDOUT, "all connections were busy");
+	else
+		rc = ck_registry_fetch(r->registry, &want, &taker, &got, &err);
 	atomic_fetch_add(&r->fetched, got.nbytes);
 	if (rc != -EALREADY)
 		ck_net_note(r->net, got.nbytes, got.wait_us, got.body_us, got.n_tries, rc < 0);
@@ -206,18 +264,20 @@ static bool take_afresh(struct ck_remote *r, uint64_t first, uint64_t end)
 	bool any = false;
 
 	for (size_t i = 0; i < CK_REMOTE_AFRESH; i++) {
-		struct ck_span *s = &r->afresh[i];
+		struct ck_blocks *s = &r->afresh[i];
 		if (s->first >= end || s->end <= first)
 			continue;
 		any = true;
-		if (first <= s->first && s->end <= end)
-			*s = (struct ck_span){ 0, 0 };
+		if (first <= s->first)
+			s->first = end < s->end ? end : s->end;
+		else if (end >= s->end)
+			s->end = first;
 	}
 	return any;
 }
 
-int ck_remote_begin(struct ck_remote *r, uint64_t first, uint64_t n, struct ck_window **out,
-		    struct ck_err *err)
+int ck_remote_begin(struct ck_remote *r, uint64_t first, uint64_t n, bool urgent,
+		    struct ck_window **out, struct ck_err *err)
 {
 	struct fetch *f = calloc(1, sizeof *f);
 	struct ck_window *w = f ? ck_window_new(&r->windows, first, n) : NULL;
@@ -237,11 +297,13 @@ int ck_remote_begin(struct ck_remote *r, uint64_t first, uint64_t n, struct ck_w
 		free(f);
 		return 0;
 	}
-	*f = (struct fetch){ .r = r, .w = w };
+	*f = (struct fetch){ .job = { .fn = fetch_main },
+			     .r = r,
+			     .w = w,
+			     .end_ms = ck_now_ms() + ck_net_timeout_ms(r->net) };
+	w->job = &f->job;
 	r->n_running++;
-	pthread_mutex_unlock(&r->lock);
-	ck_net_run(r->net, fetch_main, f);
-	pthread_mutex_lock(&r->lock);
+	ck_net_run(r->net, &f->job, urgent);
 	return 0;
 }
 

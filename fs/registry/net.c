@@ -8,15 +8,11 @@
 #include "base/file.h"
 #include "base/pool.h"
 
-/* THREADS: connections at most, but for redirects. A reader that sees others wait does not queue
- * behind more than QUEUE. */
-enum { THREADS = 16, QUEUE = 256, TIMEOUT_MS = 30000 };
+/* THREADS: connections at most, but for redirects. CROWD: fetches that nobody waits for yet. */
+enum { THREADS = 16, CROWD = 256, TIMEOUT_MS = 30000 };
 
 /* Of a request: while its answer comes the next one must have left. */
 enum { PIECE_LEAST = 256 << 10, PIECE_MOST = 4 << 20 };
-
-/* SLACK: this part of what fits into a round trip. */
-enum { SLACK_PART = 8, SLACK_MOST = 128 << 10 };
 
 /* MEMORY: of what lies idle. QUIET_MS: readers come again after less than that. */
 enum { MEMORY = 8 << 20, QUIET_MS = 5 };
@@ -24,10 +20,14 @@ enum { MEMORY = 8 << 20, QUIET_MS = 5 };
 /* An average over the last few: each counts for a quarter. */
 enum { WEIGHT = 4, SAMPLE_LEAST = 32 << 10 };
 
+TAILQ_HEAD(queue, ck_net_job);
+
 struct ck_net {
 	uint64_t timeout_ms;
 	struct ck_pool *pool;
 	pthread_mutex_t lock;
+	struct queue urgent, later;
+	size_t n_later, n_working; /* jobs there; threads that work, or soon will */
 	pthread_cond_t quiet;
 	TAILQ_HEAD(, ck_net_user) users;
 	bool cancelled;
@@ -44,7 +44,7 @@ int ck_net_open(struct ck_net **out, uint64_t timeout_ms, struct ck_err *err)
 
 	if (!n)
 		return ck_nomem(err, "opening the way to registries");
-	int rc = ck_pool_open(&n->pool, THREADS, QUEUE, err);
+	int rc = ck_pool_open(&n->pool, THREADS, THREADS, err);
 	if (rc < 0) {
 		free(n);
 		return rc;
@@ -56,6 +56,8 @@ int ck_net_open(struct ck_net **out, uint64_t timeout_ms, struct ck_err *err)
 	pthread_cond_init(&n->quiet, &attr);
 	pthread_condattr_destroy(&attr);
 	TAILQ_INIT(&n->users);
+	TAILQ_INIT(&n->urgent);
+	TAILQ_INIT(&n->later);
 	*out = n;
 	return 0;
 }
@@ -107,10 +109,73 @@ void ck_net_leave(struct ck_net *n, struct ck_net_user *u)
 	pthread_mutex_unlock(&n->lock);
 }
 
-void ck_net_run(struct ck_net *n, void (*fn)(void *arg), void *arg)
+/* With the lock, as what follows. */
+static void enqueue(struct ck_net *n, struct ck_net_job *j, bool urgent)
 {
-	if (!ck_pool_submit(n->pool, fn, arg))
-		fn(arg);
+	j->queued = true;
+	j->urgent = urgent;
+	n->n_later += !urgent;
+	TAILQ_INSERT_TAIL(urgent ? &n->urgent : &n->later, j, link);
+}
+
+static void dequeue(struct ck_net *n, struct ck_net_job *j)
+{
+	TAILQ_REMOVE(j->urgent ? &n->urgent : &n->later, j, link);
+	n->n_later -= !j->urgent;
+	j->queued = false;
+}
+
+static struct ck_net_job *next(const struct ck_net *n)
+{
+	struct ck_net_job *j = TAILQ_FIRST(&n->urgent);
+
+	return j ? j : TAILQ_FIRST(&n->later);
+}
+
+/* On a thread of the pool. */
+static void work(void *arg)
+{
+	struct ck_net *n = arg;
+	struct ck_net_job *j;
+
+	pthread_mutex_lock(&n->lock);
+	while ((j = next(n))) {
+		dequeue(n, j);
+		pthread_mutex_unlock(&n->lock);
+		j->fn(j);
+		pthread_mutex_lock(&n->lock);
+	}
+	n->n_working--;
+	pthread_mutex_unlock(&n->lock);
+}
+
+void ck_net_run(struct ck_net *n, struct ck_net_job *j, bool urgent)
+{
+	pthread_mutex_lock(&n->lock);
+	bool one_more = n->n_working < THREADS;
+	n->n_working += one_more;
+	enqueue(n, j, urgent);
+	pthread_mutex_unlock(&n->lock);
+	if (one_more && !ck_pool_submit(n->pool, work, n)) /* there is room for all */
+		work(n);
+}
+
+void ck_net_hurry(struct ck_net *n, struct ck_net_job *j)
+{
+	pthread_mutex_lock(&n->lock);
+	if (j->queued && !j->urgent) {
+		dequeue(n, j);
+		enqueue(n, j, true);
+	}
+	pthread_mutex_unlock(&n->lock);
+}
+
+bool ck_net_crowded(struct ck_net *n)
+{
+	pthread_mutex_lock(&n->lock);
+	bool crowded = n->n_later >= CROWD;
+	pthread_mutex_unlock(&n->lock);
+	return crowded;
 }
 
 uint64_t ck_net_timeout_ms(const struct ck_net *n)
@@ -130,14 +195,6 @@ uint64_t ck_net_piece(struct ck_net *n)
 	uint64_t piece = 4 * product(n);
 	pthread_mutex_unlock(&n->lock);
 	return piece < PIECE_LEAST ? PIECE_LEAST : piece > PIECE_MOST ? PIECE_MOST : piece;
-}
-
-uint64_t ck_net_slack(struct ck_net *n)
-{
-	pthread_mutex_lock(&n->lock);
-	uint64_t slack = product(n) / SLACK_PART;
-	pthread_mutex_unlock(&n->lock);
-	return slack < SLACK_MOST ? slack : SLACK_MOST;
 }
 
 static uint64_t average(uint64_t old, uint64_t sample)

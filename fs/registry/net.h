@@ -51,15 +51,24 @@ struct ck_net_user {
 void ck_net_join(struct ck_net *n, struct ck_net_user *u);
 void ck_net_leave(struct ck_net *n, struct ck_net_user *u);
 
-/* Runs FN(ARG) on a thread for fetches; where all are busy and many wait, on this one. */
-void ck_net_run(struct ck_net *n, void (*fn)(void *arg), void *arg);
+/* A fetch that waits for a thread, or has one; the caller's, part of something larger. */
+struct ck_net_job {
+	void (*fn)(struct ck_net_job *j); /* may free it */
+	bool queued, urgent;
+	TAILQ_ENTRY(ck_net_job) link;
+};
+
+/* Runs J on a thread for fetches: an URGENT one, for which somebody waits, before all others. */
+void ck_net_run(struct ck_net *n, struct ck_net_job *j, bool urgent);
+/* Somebody waits for J, which has not ended. */
+void ck_net_hurry(struct ck_net *n, struct ck_net_job *j);
+/* So many wait for their turn that what nobody waits for had better not be begun. */
+bool ck_net_crowded(struct ck_net *n);
 
 uint64_t ck_net_timeout_ms(const struct ck_net *n);
 
 /* How much to ask for at once: while one answer comes, the next request is on its way. */
 uint64_t ck_net_piece(struct ck_net *n);
-/* How much more may come along with what is needed, at little cost. */
-uint64_t ck_net_slack(struct ck_net *n);
 
 /* A fetch ended. */
 void ck_net_note(struct ck_net *n, uint64_t nbytes, uint64_t wait_us, uint64_t body_us,

@@ -6,6 +6,8 @@
 #include "base/json.h"
 #include "base/url.h"
 #include "fs/oci/entries.h"
+#include "fs/oci/layout.h"
+#include "fs/oci/reflist.h"
 
 enum { PAGES_MAX = 16 };
 
@@ -49,6 +51,7 @@ static int ask_api(json_t **list, struct ck_registry *r, const char *digest,
 		   const char *artifact_type, struct ck_err *err)
 {
 	CK_BUF path = { 0 };
+	size_t nbytes = 0; /* of all pages: they stay in memory together */
 	int rc = ck_buf_addf(&path, err, "referrers/%s?artifactType=", digest);
 
 	if (rc == 0)
@@ -60,11 +63,19 @@ static int ask_api(json_t **list, struct ck_registry *r, const char *digest,
 					       .headers = headers,
 					       .n_headers = 1 };
 		rc = ck_registry_do(r, &req, &res, err);
-		if (rc == -EPROTO || (rc == 0 && !is_index(&res) && res.status < 500 &&
-				      res.status != 403 && res.status != 429))
+		if (n == 0 && (rc == -EPROTO || (rc == 0 && !is_index(&res) && res.status < 500 &&
+						 res.status != 403 && res.status != 429)))
 			return ck_fail(err, -ENOSYS, "the registry lists no referrers");
 		if (rc == 0 && !is_index(&res))
 			rc = ck_registry_refused(&res, err);
+		/* A list that lacks a page is not the list, nor is the tag then. */
+		if (n > 0)
+			rc = ck_missing_is_damage(rc, err);
+		nbytes += res.body.len;
+		if (rc == 0 && nbytes > CK_LAYOUT_MAX_DOC)
+			rc = ck_fail(err, -EFBIG,
+				     "the list of what refers to the image is larger "
+				     "than what is read");
 		if (rc == 0)
 			rc = add_page(list, &res, err);
 		CK_AUTO(ck_freep) char *next = next_page(&res);

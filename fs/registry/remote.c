@@ -17,23 +17,16 @@ static uint64_t block_end(const struct ck_remote *r, uint64_t off)
 	return off < r->size ? off / B + (off % B != 0) : r->n_blocks;
 }
 
-/* Begins to fetch what is missing of the blocks [FIRST, END), in pieces; and, where the last of
- * them is, up to EXTRA blocks behind it. With the lock. */
-static int fetch_missing(struct ck_remote *r, uint64_t first, uint64_t end, uint64_t extra,
+/* Begins to fetch what is missing of the blocks [FIRST, END), in pieces; unless it is URGENT, as
+ * much as can be begun soon. With the lock. */
+static int fetch_missing(struct ck_remote *r, uint64_t first, uint64_t end, bool urgent,
 			 struct ck_err *err)
 {
-	uint64_t piece = ck_net_piece(r->net) / B, n, more;
+	uint64_t piece = ck_net_piece(r->net) / B, n;
 
-	while (first < end) {
+	while (first < end && (urgent || !ck_net_crowded(r->net))) {
 		uint64_t at = ck_remote_missing(r, first, end, piece, &n);
-		if (n == 0)
-			return 0;
-		if (at + n == end && extra && n < piece) {
-			uint64_t last = end + extra < r->n_blocks ? end + extra : r->n_blocks;
-			if (ck_remote_missing(r, end, last, piece, &more) == end)
-				n += more;
-		}
-		int rc = ck_remote_begin(r, at, n, NULL, err);
+		int rc = n ? ck_remote_begin(r, at, n, urgent, NULL, err) : 0;
 		if (rc < 0)
 			return rc;
 		first = at + n;
@@ -94,6 +87,8 @@ static int from_window(const struct reader *me, const struct part *p, uint8_t *t
 		return -ENOENT;
 	ck_window_take(w, r->net);
 	if (w->n_done <= p->idx - w->first) {
+		if (w->job)
+			ck_net_hurry(r->net, w->job);
 		ck_net_wait_begin(r->net);
 		rc = await(me, w, p, err);
 		ck_net_wait_end(r->net);
@@ -133,7 +128,7 @@ static int fetch_again(const struct reader *me, const struct part *p, struct ck_
 		return too_late(me, p, err);
 	pthread_mutex_lock(&r->lock);
 	if (!ck_windows_find(&r->windows, p->idx, me->ticket))
-		rc = ck_remote_begin(r, p->idx, 1, NULL, err);
+		rc = ck_remote_begin(r, p->idx, 1, true, NULL, err);
 	pthread_mutex_unlock(&r->lock);
 	return rc;
 }
@@ -185,7 +180,7 @@ static void look_ahead(struct ck_remote *r, uint64_t off, size_t nbytes)
 	if (s->run >= PROVED && from < r->size && to >= from + piece) {
 		s->asked = to;
 		/* Who reads finds out for himself what went wrong. */
-		(void)fetch_missing(r, from / B, block_end(r, to), 0, &err);
+		(void)fetch_missing(r, from / B, block_end(r, to), false, &err);
 	}
 	pthread_mutex_unlock(&r->lock);
 }
@@ -199,7 +194,7 @@ static ssize_t remote_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, s
 
 	pthread_mutex_lock(&r->lock);
 	me.ticket = r->clock;
-	int rc = fetch_missing(r, off / B, block_end(r, end), ck_net_slack(r->net) / B, err);
+	int rc = fetch_missing(r, off / B, block_end(r, end), true, err);
 	pthread_mutex_unlock(&r->lock);
 	look_ahead(r, off, nbytes);
 	for (uint64_t at = off; rc == 0 && at < end;) {
@@ -213,6 +208,27 @@ static ssize_t remote_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, s
 	return rc < 0 ? rc : (ssize_t)nbytes;
 }
 
+void ck_remote_distrust(struct ck_remote *r, uint64_t first, uint64_t end)
+{
+	struct ck_blocks *at = &r->afresh[r->clock++ % CK_REMOTE_AFRESH];
+
+	for (size_t i = 0; i < CK_REMOTE_AFRESH; i++)
+		if (r->afresh[i].first == r->afresh[i].end)
+			at = &r->afresh[i];
+	*at = (struct ck_blocks){ first, end };
+}
+
+/* Whether any of the blocks [FIRST, END) is just being kept. With the lock. */
+static bool is_keeping(const struct ck_remote *r, uint64_t first, uint64_t end)
+{
+	const struct ck_window *w;
+
+	TAILQ_FOREACH(w, &r->windows, link)
+	if (w->keeps > first && w->keeps <= end)
+		return true;
+	return false;
+}
+
 static bool remote_refetch(void *ctx, uint64_t off, uint64_t nbytes)
 {
 	struct ck_remote *r = ctx;
@@ -220,11 +236,10 @@ static bool remote_refetch(void *ctx, uint64_t off, uint64_t nbytes)
 
 	pthread_mutex_lock(&r->lock);
 	ck_windows_disown(&r->windows, first, end, r->net);
-	struct ck_span *at = &r->afresh[r->clock++ % CK_REMOTE_AFRESH];
-	for (size_t i = 0; i < CK_REMOTE_AFRESH; i++)
-		if (r->afresh[i].first == r->afresh[i].end)
-			at = &r->afresh[i];
-	*at = (struct ck_span){ first, end };
+	ck_remote_distrust(r, first, end);
+	/* Or it would be kept after it was forgotten. */
+	while (is_keeping(r, first, end))
+		pthread_cond_wait(&r->news, &r->lock);
 	pthread_mutex_unlock(&r->lock);
 	if (r->kept)
 		(void)ck_cached_blob_forget(r->kept, first, end - first);
@@ -238,7 +253,7 @@ static void remote_advise(void *ctx, uint64_t off, uint64_t nbytes)
 	struct ck_err err;
 
 	pthread_mutex_lock(&r->lock);
-	(void)fetch_missing(r, off / B, block_end(r, off + nbytes), 0, &err);
+	(void)fetch_missing(r, off / B, block_end(r, off + nbytes), false, &err);
 	pthread_mutex_unlock(&r->lock);
 }
 
@@ -298,7 +313,7 @@ int ck_remote_open(struct ck_reader **reader, struct ck_remote **out, struct ck_
 static int fetch_run(struct ck_remote *r, uint64_t first, uint64_t n, struct ck_err *err)
 {
 	struct ck_window *w;
-	int rc = ck_remote_begin(r, first, n, &w, err);
+	int rc = ck_remote_begin(r, first, n, false, &w, err);
 
 	if (rc < 0)
 		return rc;

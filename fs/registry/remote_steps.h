@@ -18,7 +18,7 @@ struct ck_stream {
 };
 
 /* Blocks that proved wrong, and come from the origin next time. */
-struct ck_span {
+struct ck_blocks {
 	uint64_t first, end;
 };
 
@@ -36,7 +36,7 @@ struct ck_remote {
 	unsigned n_running; /* fetches */
 	struct ck_stream streams[CK_REMOTE_STREAMS];
 	uint64_t clock;
-	struct ck_span afresh[CK_REMOTE_AFRESH];
+	struct ck_blocks afresh[CK_REMOTE_AFRESH];
 	/* The registry knows no ranges, and the whole blob comes, of which this block is next. */
 	bool whole;
 	uint64_t whole_next;
@@ -47,10 +47,13 @@ static inline size_t ck_remote_block_len(const struct ck_remote *r, uint64_t idx
 	return idx + 1 < r->n_blocks ? CK_CACHE_BLOCK : (size_t)(r->size - idx * CK_CACHE_BLOCK);
 }
 
-/* Begins to fetch N blocks from FIRST on; with the lock, which it leaves for a moment. *OUT, when
- * it is not NULL, is the caller's to put. Errors: -ENOMEM. */
-CK_MUST_CHECK int ck_remote_begin(struct ck_remote *r, uint64_t first, uint64_t n,
+/* Begins to fetch N blocks from FIRST on, URGENT when somebody waits; with the lock. *OUT, when it
+ * is not NULL, is the caller's to put. Errors: -ENOMEM. */
+CK_MUST_CHECK int ck_remote_begin(struct ck_remote *r, uint64_t first, uint64_t n, bool urgent,
 				  struct ck_window **out, struct ck_err *err);
+
+/* The blocks [FIRST, END) come from the origin next time. With the lock. */
+void ck_remote_distrust(struct ck_remote *r, uint64_t first, uint64_t end);
 
 /* The first run of blocks in [FIRST, END) that are neither kept nor on their way, at most MOST of
  * them: its start, and how many in *N; END and 0: there is none. With the lock. */

@@ -87,12 +87,43 @@ static int is_own(const struct ck_endpoint *e, const char *url, bool *own, struc
 	return 0;
 }
 
+/* Whether a request to a loopback host goes out again, without TLS: on this machine itself nobody
+ * listens in. Who has once been spoken to with TLS is not, whoever it is that has its port by now.
+ * Another thread may have found out meanwhile; either way the next URL is a plain one. */
+static bool falls_back(struct ck_endpoint *e, const struct ck_request *req, int rc,
+		       const struct ck_http_res *res)
+{
+	if (!e->plain_base || is_url(req->path))
+		return false;
+	if (rc == 0 || res->no_trust)
+		atomic_store(&e->settled, true);
+	if (rc == 0 || !res->no_tls || (atomic_load(&e->settled) && !atomic_load(&e->plain)))
+		return false;
+	atomic_store(&e->plain, true);
+	return true;
+}
+
+/* Puts what to do behind an error that is not about this request alone. */
+static void advise(const struct ck_http_res *res, struct ck_err *err)
+{
+	char old[sizeof err->msg];
+
+	if (!err || (!res->no_tls && !res->no_trust))
+		return;
+	memcpy(old, err->msg, sizeof old);
+	(void)ck_fail(err, err->code, "%s%s", old,
+		      res->no_tls ? " (if plain HTTP is meant, --plain-http or plain_http allow it)"
+				  : " (roots of a registry's own are HOST/*.crt in certs_dir)");
+}
+
 /* Asks the endpoint itself, or where it sent us at another time (a URL as path), with what it
  * wants to see. AUTH keeps what that was in the end. */
 static int ask_with_auth(struct ck_endpoint *e, const struct ck_request *req, struct ck_buf *url,
 			 struct ck_buf *auth, struct ck_http_res *res, struct ck_err *err)
 {
-	for (unsigned n = 0;; n++) {
+	unsigned n_challenges = 0;
+
+	for (;;) {
 		bool own = false;
 		ck_buf_free(url);
 		ck_buf_free(auth);
@@ -104,14 +135,14 @@ static int ask_with_auth(struct ck_endpoint *e, const struct ck_request *req, st
 		if (rc < 0)
 			return rc;
 		rc = send_to(e, req, ck_buf_str(url), own, ck_buf_str(auth), res, err);
-		if (rc == -EPROTO && res->no_tls && e->plain_base && !atomic_load(&e->plain) &&
-		    own) {
-			/* On this machine itself, where nobody listens in. */
-			atomic_store(&e->plain, true);
+		if (falls_back(e, req, rc, res))
 			continue;
-		}
-		if (rc < 0 || res->status != 401 || !own || n >= CHALLENGES_MAX)
+		if (rc < 0 && own)
+			advise(res, err);
+		if (rc < 0 || res->status != 401 || !own)
 			return rc;
+		if (n_challenges++ == CHALLENGES_MAX)
+			return ck_auth_refused(e->auth, &req->need, res, err);
 		rc = ck_auth_challenged(e->auth, &req->need, ck_endpoint_origin(e),
 					ck_buf_str(auth), res, err);
 		if (rc < 0)

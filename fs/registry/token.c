@@ -69,6 +69,13 @@ static int64_t read_time(const char *s)
 	return (int64_t)timegm(&t) - (*sign == '-' ? -off : *sign == '+' ? off : 0);
 }
 
+bool ck_token_is(const char *s)
+{
+	while (*s > ' ' && *s <= '~')
+		s++;
+	return !*s;
+}
+
 int ck_token_parse(struct ck_buf *out, uint64_t *lifetime_ms, const void *p, size_t nbytes,
 		   int64_t now_s, struct ck_err *err)
 {
@@ -89,11 +96,9 @@ int ck_token_parse(struct ck_buf *out, uint64_t *lifetime_ms, const void *p, siz
 		rc = ck_json_str(&issued, j, "issued_at", false, err);
 	if (rc < 0)
 		return rc == -ENOMEM ? rc : -EPROTO;
-	/* It becomes a header's value. */
 	size_t len = strlen(token);
-	for (size_t i = 0; i < len; i++)
-		if (token[i] <= ' ' || token[i] > '~')
-			return ck_fail(err, -EPROTO, "the token has bytes that no token has");
+	if (!ck_token_is(token))
+		return ck_fail(err, -EPROTO, "the token has bytes that no token has");
 	if (len == 0 || len > TOKEN_MAX)
 		return ck_fail(err, -EPROTO, "the token has %zu bytes", len);
 	int64_t at = issued ? read_time(issued) : -1;

@@ -43,6 +43,9 @@ CK_MUST_CHECK int ck_token_realm_check(const char *realm, const char *origin, bo
 CK_MUST_CHECK int ck_token_get(struct ck_buf *out, uint64_t *lifetime_ms,
 			       const struct ck_token_req *req, struct ck_err *err);
 
+/* Whether S has only bytes that can stand in the header that a token becomes. */
+bool ck_token_is(const char *s);
+
 /* Reads the answer P[0..NBYTES), which came at NOW_S (of the epoch). All bytes are hostile.
  * Errors: -EPROTO, -ENOMEM. */
 CK_MUST_CHECK int ck_token_parse(struct ck_buf *out, uint64_t *lifetime_ms, const void *p,

@@ -6,7 +6,9 @@
 
 #include "base/file.h"
 
-enum { TICK_MS = 50, FIRST_PAUSE_MS = 200, PAUSES = 6 };
+/* PAUSES: so often does a pause double; LAST_MS: what is left of the time that is worth another
+ * try. */
+enum { TICK_MS = 50, FIRST_PAUSE_MS = 200, PAUSES = 3, LAST_MS = 300 };
 
 static bool is_behind(const struct ck_endpoint *e, uint64_t now)
 {
@@ -67,9 +69,13 @@ static bool sleep_till(uint64_t till_ms, const atomic_bool *cancel)
 /* Between two rounds. False: there is no other. */
 static bool rest(struct ck_turns *t, int *rc, struct ck_err *err)
 {
-	uint64_t now = ck_now_ms(), wait = t->wait_ms ? t->wait_ms : pause_ms(t->round);
+	uint64_t now = ck_now_ms(), left = t->end_ms > now ? t->end_ms - now : 0;
+	uint64_t wait = t->wait_ms ? t->wait_ms : pause_ms(t->round);
 
-	if (t->n_final >= t->n || now >= t->end_ms || wait >= t->end_ms - now)
+	/* A registry may be back before the time is up; one that says when, is not. */
+	if (!t->wait_ms && wait >= left && left >= LAST_MS)
+		wait = left / 2;
+	if (t->n_final >= t->n || wait >= left)
 		return false;
 	if (!sleep_till(now + wait, t->cancel)) {
 		*rc = ck_fail(err, -ECANCELED, "the request was given up");

@@ -156,7 +156,8 @@ static int no_chunks(struct ck_upload *u, struct ck_err *err)
 
 static int smaller(struct ck_upload *u, struct ck_err *err)
 {
-	if (u->chunk / 2 < u->least || u->chunk / 2 < u->at.min_chunk)
+	/* Of nothing there is no smaller piece. */
+	if (u->len == 0 || u->chunk / 2 < u->least || u->chunk / 2 < u->at.min_chunk)
 		return ck_wrap(err, "a piece of %zu bytes", u->chunk);
 	u->chunk /= 2;
 	return 0;

@@ -1,5 +1,6 @@
 #include "fs/registry/window.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 #include "fs/cache/blobcache.h"
@@ -89,7 +90,8 @@ struct ck_window *ck_windows_find(struct ck_windows *list, uint64_t idx, uint64_
 
 	TAILQ_FOREACH(w, list, link)
 	if (ck_window_has(w, idx) && !w->stale &&
-	    (w->running || idx - w->first < w->n_done || (w->code < 0 && w->ticket > ticket)))
+	    (w->running || idx - w->first < w->n_done ||
+	     (w->code < 0 && w->code != -EAGAIN && w->ticket > ticket)))
 		return w;
 	return NULL;
 }

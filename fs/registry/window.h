@@ -22,9 +22,11 @@ struct ck_window {
 	bool attached; /* what comes for another one passes by here, too, and ends it */
 	bool stale;    /* what it has, or will have, proved wrong: not for new readers */
 	bool afresh;
-	uint64_t ticket; /* the later it began, the higher */
-	unsigned refs;	 /* readers, and who fetches */
-	int code;	 /* how it ended, when it did */
+	uint64_t keeps;		/* the block that is being kept, and 1; 0: none */
+	struct ck_net_job *job; /* of who fetches; NULL: attached, or over */
+	uint64_t ticket;	/* the later it began, the higher */
+	unsigned refs;		/* readers, and who fetches */
+	int code;		/* how it ended, when it did */
 	struct ck_err err;
 	TAILQ_ENTRY(ck_window) link;
 };
@@ -45,7 +47,8 @@ void ck_windows_disown(struct ck_windows *list, uint64_t first, uint64_t end, st
 void ck_windows_free(struct ck_windows *list, struct ck_net *net);
 
 /* The window that has block IDX, or will; or that failed to get it, where it began after TICKET:
- * who came before that shares its fate, others may try again. NULL: none. */
+ * who came before that shares its fate, unless that is -EAGAIN; others may try again. NULL: none.
+ */
 struct ck_window *ck_windows_find(struct ck_windows *list, uint64_t idx, uint64_t ticket);
 
 static inline bool ck_window_has(const struct ck_window *w, uint64_t idx)

@@ -3,6 +3,8 @@
 # heard, and that nothing of it is left behind.
 # shellcheck source=tests/e2e/lib/tap.sh
 . "$(dirname "$0")/lib/tap.sh"
+# shellcheck source=tests/e2e/lib/registry.sh
+. "$LIB/registry.sh"
 
 MNT=$WORK/mnt
 SOCK=$WORK/m.sock
@@ -194,5 +196,55 @@ is 1 "$(value cloakfs_key_releases_total)" "one release, for all layers"
 is 1 "$("$CLOAKFS" status --json "$MNT" | jq '.mounts[0].key_releases')" "which status has, too"
 down
 azure_stop
+
+# ---- an image in a registry ---------------------------------------------------------------------
+fr_start plain --layout "test/sealed=$WORK/sealed"
+fr_mark plain
+SEALED=docker://$(fr_at plain)/test/sealed:latest
+export CLOAKFS_CONFIG=$WORK/c.json
+echo '{}' >"$WORK/c.json"
+digest=$(basename "$blob")
+pull() { # [options]
+	mount_image "$SEALED" "$MNT" --key "$WORK/key.pem" --cache-dir "$WORK/cache" --metrics "unix:$SOCK" "$@" ||
+		bail "mounts $*" "$(cat "$LOG")"
+	cat "$MNT/app/weights.bin" >/dev/null
+	scrape
+}
+sum() { # NAME: of all layers
+	awk -v s="$1{" 'index($0, s) == 1 { n += $2 } END { print n + 0 }' "$WORK/text"
+}
+pull
+top="{layer=\"2\",digest=\"sha256:$digest\"}"
+size=$(value "cloakfs_layer_blob_size_bytes$top")
+config=$(jq .config.size "$(layout_manifest "$WORK/sealed")")
+is $(($(fr_bytes plain) - config)) "$(value cloakfs_fetched_bytes_total)" "as many bytes of layers were fetched as the registry gave"
+is "$(value cloakfs_fetched_bytes_total)" "$(sum cloakfs_layer_fetched_bytes_total)" "by the layers together"
+is "$(fr_count plain 'GET .*/blobs/.* 206 ')" "$(value cloakfs_requests_total)" "in as many requests"
+ok "they are kept" [ "$(value cloakfs_cache_kept_bytes)" -ge 2900000 ]
+is "$(value cloakfs_cache_kept_bytes)" "$(sum cloakfs_layer_cache_kept_bytes)" "of the layers together"
+ok "the layer that was read is there" awk -v r="$(value "cloakfs_layer_cache_kept_ratio$top")" 'BEGIN { exit !(r > 0.9 && r <= 1) }'
+ok "and was fetched once" [ "$(value "cloakfs_layer_fetched_bytes_total$top")" -le "$size" ]
+ok "the round trip was measured" awk -v r="$(value cloakfs_round_trip_seconds)" 'BEGIN { exit !(r > 0 && r < 5) }'
+is "0 0 0" "$(value cloakfs_retries_total) $(value cloakfs_refetches_total) $(value cloakfs_fetches_failed_total)" "nothing went wrong"
+is true "$("$CLOAKFS" status --json "$MNT" | jq --argjson f "$(value cloakfs_fetched_bytes_total)" --argjson k "$(value "cloakfs_layer_cache_kept_bytes$top")" \
+	'.mounts[0] | .network.bytes_fetched == $f and .layers[2].bytes_kept == $k and .layers[2].bytes_moved > 2500000')" "status says the same"
+matches '^  network     [0-9.]+ MiB in [0-9]+ requests, 0 retries, 0 refetches, 0 failed; round trip [0-9.]+ ms' "$("$CLOAKFS" status "$MNT")" "in words, too"
+matches '^    2 .*; over the network [0-9.]+ MiB, kept [0-9.]+ MiB$' "$("$CLOAKFS" status "$MNT")" "of each layer"
+down
+pull
+is 0 "$(value cloakfs_fetched_bytes_total)" "a second mount fetches nothing of it"
+ok "it reads the cache" [ "$(value cloakfs_cache_read_bytes_total)" -ge 2900000 ]
+down
+pull --prefetch all
+wanted=$(value cloakfs_prefetch_bytes)
+is "$(sum cloakfs_layer_blob_size_bytes)" "$wanted" "all of it is to be prefetched"
+prefetched() {
+	scrape
+	[ "$(value cloakfs_prefetch_done_bytes)" = "$wanted" ] && [ "$(value cloakfs_cache_kept_bytes)" = "$wanted" ]
+}
+ok "and is, in the end" wait_until 20 prefetched
+is "1.000000 1.000000 1.000000" "$(sed -n 's/^cloakfs_layer_cache_kept_ratio{.*} //p' "$WORK/text" | xargs)" "all of each layer"
+down
+fr_stop plain
 
 finish

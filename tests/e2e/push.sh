@@ -206,6 +206,27 @@ fails_with '403' "a registry that refuses the manifest is said" "$CLOAKFS" encry
 ok "and the image is not there" eval '! manifest_of fr app/large refused'
 fr fr clear >/dev/null
 
+# A registry may be silent for longer than one that reads would wait.
+config_edit '.registry.timeout_ms = 4000'
+fr fr fault method=PATCH delay=3000 times=1 >/dev/null
+fr fr fault method=PUT path=/blobs/uploads/ delay=4500 times=1 >/dev/null
+fr_mark fr
+ok "a push to a slow registry" encrypt_large slow
+is "$n_chunks 1" "$(fr_count fr ' PATCH ') $(fr_count fr ' PUT /v2/app/large/blobs/uploads/')" "sends nothing twice"
+fr fr clear >/dev/null
+config_edit 'del(.registry)'
+
+# ---- over TLS ----
+pki_make localhost
+cat "$PKI/ca.pem" "$(jq -r .ca_file "$CLOAKFS_CONFIG")" >"$WORK/roots.pem"
+config_edit --arg f "$WORK/roots.pem" '.ca_file = $f'
+docker_registry tls "$(dr_tls)"
+ok "encrypt to a registry with TLS" "$CLOAKFS" encrypt --compress keep --key "$KEY" "oci:$WORK/large:latest" \
+	"docker://$(fr_at tls)/app/large:v1"
+docker_registry astray "$(dr_tls | sed 's|{addr|{host: "http://127.0.0.1:1", addr|')"
+fails_with 'without TLS' "what goes to such a registry goes nowhere without" "$CLOAKFS" encrypt --key "$KEY" \
+	"oci:$WORK/plain:latest" "docker://$(fr_at astray)/app/large:v1"
+
 # ---- killed ----
 fr fr fault method=PATCH skip=1 delay=60000 >/dev/null
 fr_mark fr

@@ -43,7 +43,7 @@ static void fuzz_artifact(const void *p, size_t len)
 		if (d.indexes[i].size > CK_SEALED_MAX ||
 		    ck_artifactdoc_find(&d, d.indexes[i].layer) != &d.indexes[i])
 			abort();
-	if (ck_artifactdoc_make(&text, &about, d.indexes, d.n, NULL) < 0 ||
+	if (ck_artifactdoc_make(&text, &about, d.indexes, d.n, (time_t)d.n, NULL) < 0 ||
 	    ck_artifactdoc_parse(&again, text.data, text.len, subject, NULL) < 0)
 		abort();
 	check_same(&d, &again);

@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "fs/oci/artifact.h"
+#include "fs/oci/artifactdoc.h"
 #include "fs/oci/image.h"
 #include "fs/oci/layoutstore.h"
 #include "tests/unit/lib/make.h"
@@ -68,7 +69,7 @@ static int write_artifact(const char *dir, const struct ck_descriptor *subject,
 	CK_AUTO(ck_blobstore_closep) struct ck_blobstore *s = NULL;
 	int rc = ck_layoutstore_open(&s, CK_TRANSPORT_OCI, dir, true, err);
 
-	return rc < 0 ? rc : ck_artifact_write(s, subject, blobs, n, digest, err);
+	return rc < 0 ? rc : ck_artifact_write(s, subject, blobs, n, 0, digest, err);
 }
 
 /* Two indexes of the image, whose bytes are A and B. */
@@ -641,6 +642,62 @@ static void loses_nothing_beside_others(void **state)
 
 #define IN_LAYOUT(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
 
+/* A registry keeps old artifacts beside new ones: the newest is taken, whatever the order. */
+static void picks_the_newest(void **state)
+{
+	static const struct {
+		const char *created[3]; /* JSON; "": it does not say; NULL: there is none */
+		uint64_t picked;	/* from 1 */
+	} rows[] = {
+		{ { "\"2026-11-26T18:00:00Z\"", "\"2026-11-26T18:00:01Z\"" }, 2 },
+		{ { "\"2026-11-26T18:00:01Z\"", "\"2026-11-26T18:00:00Z\"" }, 1 },
+		{ { "", "\"2025-01-01T00:00:00Z\"", "" }, 2 },
+		{ { "", "" }, 1 },
+		{ { "7", "null" }, 1 },
+	};
+	static const char none[] =
+	    "0000000000000000000000000000000000000000000000000000000000000000";
+	struct ck_descriptor d;
+	struct ck_err err = { 0 };
+	char text[2048];
+
+	(void)state;
+	for (size_t i = 0; i < N_OF(rows); i++) {
+		CK_JSON *list = NULL;
+		size_t n = (size_t)snprintf(text, sizeof text, "{\"manifests\":[");
+		for (size_t k = 0; k < 3 && rows[i].created[k]; k++) {
+			const char *at = rows[i].created[k];
+			n += (size_t)snprintf(
+			    text + n, sizeof text - n,
+			    "%s{\"mediaType\":\"%s\",\"artifactType\":\"%s\",\"size\":%zu,"
+			    "\"digest\":\"sha256:%s\",\"annotations\":{%s%s}}",
+			    k ? "," : "", CK_MEDIA_MANIFEST, CK_ARTIFACT_TYPE, k + 1, none,
+			    *at ? "\"org.opencontainers.image.created\":" : "", at);
+		}
+		snprintf(text + n, sizeof text - n, "]}");
+		assert_works(ck_json_parse(&list, text, strlen(text), "list", &err), &err);
+		assert_works(ck_referrers_pick(&d, list, &err), &err);
+		assert_int_equal(d.size, rows[i].picked);
+	}
+}
+
+/* What a list of referrers says of an artifact is what the artifact says of itself. */
+static void says_when(void **state)
+{
+	struct ck_descriptor subject = { .media_type = CK_MEDIA_MANIFEST, .size = 7 };
+	struct ck_artifact_index x = { .size = 6 };
+	struct ck_err err = { 0 };
+	CK_BUF with = { 0 }, without = { 0 };
+
+	(void)state;
+	assert_works(ck_artifactdoc_make(&with, &subject, &x, 1, 1700000000, &err), &err);
+	assert_non_null(strstr(ck_buf_str(&with),
+			       "\"annotations\":{\"org.opencontainers.image.created\":"
+			       "\"2023-11-14T22:13:20Z\"}"));
+	assert_works(ck_artifactdoc_make(&without, &subject, &x, 1, 0, &err), &err);
+	assert_null(strstr(ck_buf_str(&without), "created"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -654,6 +711,8 @@ int main(void)
 		IN_LAYOUT(leaves_the_image_where_it_was),
 		IN_LAYOUT(serves_a_layer),
 		IN_LAYOUT(loses_nothing_beside_others),
+		cmocka_unit_test(picks_the_newest),
+		cmocka_unit_test(says_when),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -338,7 +338,7 @@ static int write_artifact(struct fixture *f, const char *index, char digest[CK_D
 
 	assert_works(ck_registry_open(&r, tinyreg_host(f->t), "r/x", &none, err), err);
 	assert_works(ck_push_open(&s, r, &opts, err), err);
-	int rc = ck_artifact_write(s, &f->subject, &blob, 1, raw, err);
+	int rc = ck_artifact_write(s, &f->subject, &blob, 1, 0, raw, err);
 	if (rc == 0)
 		ck_digest_str(digest, raw);
 	return rc;

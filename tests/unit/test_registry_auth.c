@@ -231,6 +231,27 @@ static void kept_from_others(void **state)
 	stand_close(&store);
 }
 
+/* A URL of the registry's choice that is somebody else's gets nothing, and cannot ask for it. */
+static void foreign_locations(void **state)
+{
+	CK_AUTO(ck_registry_closep) struct ck_registry *r = client(auth_file(&st, ME));
+	struct stand other;
+	char url[128];
+	struct ck_registry_req q = { .method = "PUT", .path = url, .push = true };
+	struct ck_err err = { 0 };
+	CK_HTTP_RES res = { 0 };
+
+	(void)state;
+	stand_open(&other);
+	snprintf(url, sizeof url, "http://%s/v2/r/x/blobs/uploads/1", stub_host(other.s));
+	demand(&other, "Bearer x", bearer_at(&other), "{\"token\":\"x\"}");
+	assert_int_equal(fetch(r, &err), 0);
+	assert_fails(ck_registry_do(r, &q, &res, &err), -EACCES, &err, "401");
+	assert_null(strcasestr(said(&other), "authorization"));
+	assert_int_equal(stub_count(other.s, "GET /token"), 0);
+	stand_close(&other);
+}
+
 static void realms(void **state)
 {
 	static const struct {
@@ -460,6 +481,9 @@ static void bad_files(void **state)
 	CK_CREDS c = { 0 };
 	struct ck_err err = { 0 };
 	assert_int_equal(ck_authfile_find(&c, tmp_path("no.json"), "h", "x", 0, &err), -ENOENT);
+	tmp_file("file", "{}");
+	assert_int_equal(ck_authfile_find(&c, tmp_path("file/no.json"), "h", "x", 0, &err),
+			 -ENOENT);
 	/* A client says so when it is opened. */
 	struct ck_registry *r = NULL;
 	struct ck_registry_opts o = { .auth_file = tmp_path("no.json") };
@@ -585,14 +609,14 @@ int main(void)
 {
 #define STAND(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		STAND(anonymous_token),	      STAND(expiring_token),
-		STAND(token_with_password),   STAND(token_with_identity),
-		STAND(token_from_file),	      STAND(basic),
-		STAND(token_service_fails),   STAND(kept_from_others),
-		cmocka_unit_test(realms),     cmocka_unit_test(token_answers),
-		cmocka_unit_test(challenges), cmocka_unit_test(entries),
-		cmocka_unit_test(bad_files),  cmocka_unit_test(places),
-		cmocka_unit_test(helpers),
+		STAND(anonymous_token),		 STAND(expiring_token),
+		STAND(token_with_password),	 STAND(token_with_identity),
+		STAND(token_from_file),		 STAND(basic),
+		STAND(token_service_fails),	 STAND(kept_from_others),
+		STAND(foreign_locations),	 cmocka_unit_test(realms),
+		cmocka_unit_test(token_answers), cmocka_unit_test(challenges),
+		cmocka_unit_test(entries),	 cmocka_unit_test(bad_files),
+		cmocka_unit_test(places),	 cmocka_unit_test(helpers),
 	};
 	struct ck_err err = { 0 };
 

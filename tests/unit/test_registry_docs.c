@@ -15,6 +15,7 @@ struct shelf {
 	struct doc {
 		char name[160];
 		char text[2048];
+		const char *large;	 /* NULL, or what comes in the place of text */
 		const char *type, *more; /* more headers */
 		unsigned status;	 /* 0: 200 */
 		unsigned n_times;	 /* so often it comes, then the next of the name; 0: ever */
@@ -42,7 +43,7 @@ static void answer(void *ctx, const struct stub_req *q, struct stub_conn *c)
 			 d->type ? d->type : "", d->type ? "\r\n" : "", d->more ? d->more : "");
 		if (d->n_times && --d->n_times == 0)
 			d->name[0] = 0;
-		stub_replys(c, status, headers, d->text);
+		stub_replys(c, status, headers, d->large ? d->large : d->text);
 		return;
 	}
 	stub_replys(c, "404 Not Found", "", "");
@@ -185,7 +186,7 @@ static void types(void **state)
 		{ NULL, "{\"manifests\":[]}", CK_MEDIA_INDEX },
 		{ "text/plain", "{\"config\":{}}", CK_MEDIA_MANIFEST },
 		{ "application/x", "{}", "application/x" },
-		{ NULL, "nothing", "" },
+		{ NULL, "{}", "" },
 	};
 
 	(void)state;
@@ -324,6 +325,20 @@ static size_t ask(struct ck_registry *r, int want_rc, const char *says)
 	return json_array_size(json_object_get(list, "manifests"));
 }
 
+/* Of half a MiB; the caller's to free. */
+static char *large_list(void)
+{
+	static const char list[] = LIST("");
+	size_t len = 512 << 10, n = sizeof list - 1;
+	char *s = malloc(len + 1);
+
+	assert_non_null(s);
+	memset(s, ' ', len);
+	memcpy(s, list, n);
+	s[len] = 0;
+	return s;
+}
+
 static void referrers(void **state)
 {
 	CK_AUTO(ck_registry_closep) struct ck_registry *r = client();
@@ -350,8 +365,19 @@ static void referrers(void **state)
 	/* One that goes on for ever ends. */
 	d->more = "Link: </v2/r/x/" API ">; rel=\"next\"\r\n";
 	assert_true(ask(r, 0, "") < 100);
+	/* Or sooner, when it is long. */
+	char *large = large_list();
+	d->large = large;
+	(void)ask(r, -EFBIG, "larger than");
+	d->large = NULL;
+	free(large);
 	d->more = "Link: <page2>; rel=\"next\"\r\n";
 	(void)ask(r, -EBADMSG, "next page");
+	/* A list of which a page is missing is not one, and the tag not the same list. */
+	d->more = "Link: </v2/r/x/nowhere>; rel=\"next\"\r\n";
+	(void)ask(r, -EBADMSG, "404");
+	d->more = "Link: <http://127.0.0.1:1/v2/r/x/page2>; rel=\"next\"\r\n";
+	(void)ask(r, -ECONNREFUSED, "127.0.0.1:1");
 	d->more = NULL;
 	d->text[0] = '[';
 	(void)ask(r, -EBADMSG, "the list of what refers");
@@ -394,7 +420,8 @@ static int open_image(struct ck_image **img, const char *rest, const char *platf
 					  .hosts_dir = tmp_path("none"),
 					  .certs_dir = tmp_path("none") };
 	snprintf(ref, sizeof ref, "docker://%s/r/x%s", stub_host(shelf.s), rest);
-	return ck_image_open(img, ref, platform, &opts, err);
+	const struct ck_image_from from = { .registry = &opts };
+	return ck_image_open(img, ref, platform, &from, err);
 }
 
 static void expect_layer(const struct ck_image *img, const char *want)
@@ -490,7 +517,7 @@ static void artifacts(void **state)
 	ck_sha256(x.digest, "sealed", 6);
 	memset(x.layer, 7, sizeof x.layer);
 	ck_digest_str(layer, x.layer);
-	assert_works(ck_artifactdoc_make(&doc, &subject, &x, 1, &err), &err);
+	assert_works(ck_artifactdoc_make(&doc, &subject, &x, 1, 0, &err), &err);
 	const char *at = put_by_digest("manifests", CK_MEDIA_MANIFEST, ck_buf_str(&doc));
 	snprintf(list, sizeof list,
 		 "{\"schemaVersion\":2,\"mediaType\":\"" CK_MEDIA_INDEX

@@ -92,7 +92,7 @@ static void acts(void **state)
 		{ "whole", 0, true, BLOB_LEN },	  { "whole-close", 0, true, BLOB_LEN },
 		{ "whole-cut", 1, true, 7000 },	  { "416", 1, true, BLOB_LEN },
 		{ "400", 1, true, BLOB_LEN },	  { "stall", 1, false, 6000 },
-		{ "silent", 1, false, 6000 },
+		{ "silent", 1, false, 6000 },	  { "close-more", 1, false, 6000 },
 	};
 
 	(void)state;
@@ -101,12 +101,15 @@ static void acts(void **state)
 		struct ck_registry_fetched f;
 		struct ck_err err;
 		SCRIPT(&st, rows[i].act);
+		uint64_t start = ck_now_ms();
 		int rc = fetch(r, 20000, 6000, &f, &err);
 		if (rc < 0 || f.n_tries != rows[i].tries || f.whole != rows[i].whole ||
 		    (rows[i].n_taken && taken.n != rows[i].n_taken))
 			fail_msg("%s: %d %s, %u tries, %zu taken, %d", rows[i].act, rc, err.msg,
 				 f.n_tries, (size_t)taken.n, f.whole);
 		assert_has(&taken, 20000, 6000);
+		if (strcmp(rows[i].act, "wait") == 0) /* as Retry-After said */
+			assert_in_range(ck_now_ms() - start, 1000, 2500);
 	}
 }
 
@@ -277,6 +280,45 @@ static void knows_no_ranges(void **state)
 	assert_works(fetch(again, 50, 10, &f, &err), &err);
 	assert_int_equal(f.n_tries, 2);
 	assert_true(f.whole);
+}
+
+/* A whole blob may take longer than a range may, as long as it comes. */
+static void long_wholes(void **state)
+{
+	CK_AUTO(ck_registry_closep)
+	struct ck_registry *r = client_of(&st, (struct ck_registry_opts){ .timeout_ms = 1000 });
+	struct ck_registry_fetched f;
+	struct ck_err err;
+	uint64_t start = ck_now_ms();
+
+	(void)state;
+	SCRIPT(&st, "whole-slow");
+	assert_works(fetch(r, BLOB_LEN - 10, 10, &f, &err), &err);
+	assert_has(&taken, 0, BLOB_LEN);
+	assert_int_equal(f.n_tries, 0);
+	assert_in_range(ck_now_ms() - start, 1400, 5000);
+	/* But not drop by drop. */
+	script_all(&st, "whole-drip", SCRIPT_MAX);
+	start = ck_now_ms();
+	assert_fails(fetch(r, BLOB_LEN - 10, 10, &f, &err), -ETIMEDOUT, &err, "bytes came in");
+	assert_in_range(ck_now_ms() - start, 1000, 1400);
+}
+
+/* A blob as a whole, of which one answer was cut and the next began anew. */
+static void gathers(void **state)
+{
+	CK_AUTO(ck_registry_closep) struct ck_registry *r = client_of(&st, quick);
+	struct ck_descriptor d = { .media_type = "x/y", .size = BLOB_LEN };
+	struct ck_err err;
+	CK_BUF b = { 0 };
+
+	(void)state;
+	memcpy(d.digest, blob_digest, sizeof d.digest);
+	SCRIPT(&st, "whole-cut", "whole");
+	assert_works(ck_registry_whole(r, &d, BLOB_LEN, &b, &err), &err);
+	assert_int_equal(b.len, BLOB_LEN);
+	assert_memory_equal(b.data, blob, BLOB_LEN);
+	assert_non_null(strstr(said(&st), "Range: bytes=1000-99999"));
 }
 
 /* ---- redirects ---------------------------------------------------------------------- */
@@ -522,6 +564,8 @@ int main(void)
 		STAND(bad_redirects),
 		STAND(mirrors),
 		STAND(many_threads),
+		STAND(long_wholes),
+		STAND(gathers),
 		STAND(one_token_for_all),
 		STAND(cut_over_and_over),
 	};

@@ -409,27 +409,6 @@ static void test_idle(void **state)
 	stand_down(&s);
 }
 
-/* Far away, a little more comes along with what is needed; not alone, and not what is there. */
-static void test_slack(void **state)
-{
-	struct stand s;
-
-	(void)state;
-	stand_up(&s, 64 * B, 0, true);
-	for (int i = 0; i < 30; i++)
-		ck_net_note(s.net, 1250000, 80000, 100000, 0, false);
-	assert_int_equal(ck_net_slack(s.net) / B, 3);
-	read_ok(&s, 10 * B, B);
-	assert_int_equal(s.registry.calls[0].len, 4 * B);
-	read_ok(&s, 7 * B, B);
-	assert_int_equal(s.registry.calls[1].len, 3 * B);
-	read_ok(&s, 9 * B, B);
-	assert_int_equal(n_calls(&s), 2);
-	read_ok(&s, 62 * B, B);
-	assert_int_equal(s.registry.calls[2].len, 2 * B);
-	stand_down(&s);
-}
-
 /* What is fetched in the background: all that is missing, and not while somebody waits. */
 static void *prefetch_all(void *arg)
 {
@@ -497,12 +476,10 @@ static void test_net(void **state)
 	assert_int_equal(ck_net_timeout_ms(n), 7);
 	ck_net_join(n, &u);
 	assert_int_equal(ck_net_piece(n), 256 << 10);
-	assert_int_equal(ck_net_slack(n), 0);
 	/* 20 ms, 100 Mbit/s: 250 kB are under way. */
 	for (int i = 0; i < 20; i++)
 		ck_net_note(n, 125000, 20000, 10000, 0, false);
 	assert_in_range(ck_net_piece(n), 990000, 1000000);
-	assert_in_range(ck_net_slack(n), 31000, 31250);
 	ck_net_note(n, 5000, 20000, 1, 0, false); /* too little to tell a rate from */
 	assert_in_range(ck_net_piece(n), 990000, 1000000);
 	ck_net_note(n, 5, 9000000, 1, 3, false); /* tries say nothing of a round trip */
@@ -516,7 +493,6 @@ static void test_net(void **state)
 	for (int i = 0; i < 20; i++) /* 200 ms, 10 Gbit/s */
 		ck_net_note(n, 12500000, 200000, 10000, 0, false);
 	assert_int_equal(ck_net_piece(n), 4 << 20);
-	assert_int_equal(ck_net_slack(n), 128 << 10);
 
 	assert_true(ck_net_idle(n, &u));
 	ck_net_wait_begin(n);
@@ -601,7 +577,7 @@ int main(void)
 		cmocka_unit_test(test_whole),	 cmocka_unit_test(test_whole_twice),
 		cmocka_unit_test(test_prefetch), cmocka_unit_test(test_net),
 		cmocka_unit_test(test_many),	 cmocka_unit_test(test_order),
-		cmocka_unit_test(test_idle),	 cmocka_unit_test(test_slack),
+		cmocka_unit_test(test_idle),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

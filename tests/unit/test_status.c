@@ -9,7 +9,7 @@
 #include "fs/fuse/answerer.h"
 #include "fs/fuse/beacon.h"
 #include "fs/fuse/status.h"
-#include "fs/oci/origin.h"
+#include "fs/registry/remote.h"
 #include "tests/unit/test_fuse_stand.h"
 
 /* ---- the answerer ------------------------------------------------------------------------- */
@@ -243,25 +243,10 @@ static void test_other_user(void **state)
 
 static struct stand st;
 
-/* What fs/oci/origin.h has for a local image, unless the test says that it is not. */
+/* Of an image in a registry, where the test says that it is one. */
 static struct ck_net *net;
+static struct ck_remote *remotes[STAND_LAYERS];
 static const struct ck_prefetch_progress *prefetch;
-
-struct ck_net *ck_image_net(const struct ck_image *img)
-{
-	assert_ptr_equal(img, &st.image);
-	return net;
-}
-
-bool ck_image_moved(const struct ck_image *img, size_t idx, uint64_t *moved, uint64_t *kept)
-{
-	assert_ptr_equal(img, &st.image);
-	if (!net || idx == 0) /* that one is local, whatever comes */
-		return false;
-	*moved = 1000 * idx;
-	*kept = 600 * idx;
-	return true;
-}
 
 static char bound[32]; /* where it is mounted, too */
 
@@ -299,8 +284,10 @@ static int tear_down(void **state)
 /* A report of ST's stack, as a document. */
 static json_t *report_of(struct ck_counters *c)
 {
-	const struct ck_report_source source = { &st.stack,	      c,       "rootfs", 1700000000,
-						 ck_now_ms() - 90000, prefetch };
+	const struct ck_report_source source = {
+		&st.stack,	     c,	       "rootfs", 1700000000,
+		ck_now_ms() - 90000, prefetch, net,	 net ? remotes : NULL
+	};
 	CK_BUF text = { 0 };
 	struct ck_err err = { 0 };
 	json_t *doc = NULL;
@@ -360,12 +347,25 @@ static void test_report_of_a_network(void **state)
 {
 	static const struct ck_prefetch_progress progress = { 5, 6 };
 	CK_AUTO(ck_report_free) struct ck_report r = { 0 };
+	CK_AUTO(ck_blobcache_closep) struct ck_blobcache *cache = NULL;
+	CK_AUTO(ck_reader_closep) struct ck_reader *blob = NULL;
+	const uint8_t digest[CK_SHA256_LEN] = { 1 };
+	static uint8_t block[CK_CACHE_BLOCK];
 	struct ck_counters c;
 	struct ck_err err = { 0 };
 
 	(void)state;
 	ck_counters_init(&c);
 	assert_works(ck_net_open(&net, 0, &err), &err);
+	assert_works(ck_blobcache_open(&cache, NULL, 0, &err), &err);
+	assert_works(ck_remote_open(&blob, &remotes[1], net, NULL, cache, digest,
+				    (uint64_t)3 * CK_CACHE_BLOCK, &err),
+		     &err);
+	struct ck_cached_blob *kept = NULL;
+	assert_works(ck_cached_blob_open(&kept, cache, digest, (uint64_t)3 * CK_CACHE_BLOCK, &err),
+		     &err);
+	ck_cached_blob_put(kept, 1, block);
+	ck_cached_blob_close(kept);
 	CK_JSON *fresh = report_of(&c);
 	assert_works(ck_report_read(&r, fresh, &err), &err);
 	assert_true(r.has_network && r.network.prefetch_total == 0);
@@ -385,19 +385,20 @@ static void test_report_of_a_network(void **state)
 	assert_int_equal(n->retries, 3);
 	assert_int_equal(n->bytes_fetched, 100011);
 	assert_int_equal(n->bytes_from_cache, 77);
-	assert_int_equal(n->bytes_kept, 600);
+	assert_int_equal(n->bytes_kept, CK_CACHE_BLOCK);
 	assert_int_equal(n->refetches, 2);
 	assert_int_equal(n->failed, 1);
 	assert_int_equal(n->round_trip_us, 2000);
 	assert_int_equal(n->bytes_per_s, 2000000);
 	assert_int_equal(n->prefetch_done, 5);
 	assert_int_equal(n->prefetch_total, 6);
-	assert_int_equal(r.layers[1].bytes_moved, 1000);
-	assert_int_equal(r.layers[1].bytes_kept, 600);
+	assert_int_equal(r.layers[1].bytes_moved, 0);
+	assert_int_equal(r.layers[1].bytes_kept, CK_CACHE_BLOCK);
 	assert_true(r.layers[0].bytes_moved == CK_REPORT_NONE);
 	CK_JSON *again = json_object();
 	assert_works(ck_report_json(again, &r, &err), &err);
 	assert_true(json_equal(doc, again));
+	remotes[1] = NULL;
 }
 
 /* A daemon that has been serving since before there were these. */

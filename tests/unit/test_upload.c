@@ -205,6 +205,7 @@ static void refuses_answers_that_make_no_sense(void **state)
 		{ "", "5", "empty or too long" },
 		{ "/v2/x", "five", "is no number: five" },
 		{ "/v2/x", "-5", "is no number" },
+		{ "/v2/x", "5x", "is no number" },
 		{ "/v2/x", "99999999999999999999", "is no number" },
 		{ "/v2/x", "99999999999", "more than 64 MiB" },
 		{ "ftp://x/v2/x", "5", "no place of HTTP: ftp://x" },
@@ -420,6 +421,11 @@ static void makes_pieces_smaller(void **state)
 	f->k->max_body = 300;
 	f->one_piece = true;
 	assert_fails(push(f, 700, 300, &err), -EPROTO, &err, "413");
+	/* Nothing at all is as small as it can be. */
+	again(state);
+	f = *state;
+	f->k->put = (struct tinyreg_fault){ .times = 9, .status = "413 Too Large" };
+	assert_fails(push(f, 0, 1, &err), -EPROTO, &err, "413");
 }
 
 static void takes_answers_that_say_little(void **state)

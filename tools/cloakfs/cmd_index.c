@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "fs/oci/artifact.h"
 #include "fs/oci/layoutstore.h"
@@ -164,7 +165,8 @@ static int make(struct ck_session *s, struct target *to, struct harvest *h, cons
 	if (to->dir)
 		rc = open_layout(to, err);
 	if (rc == 0)
-		rc = ck_artifact_write(to->store, &subject, h->blobs, h->n, manifest, err);
+		rc = ck_artifact_write(to->store, &subject, h->blobs, h->n,
+				       to->dir ? 0 : time(NULL), manifest, err);
 	if (rc == 0)
 		ck_prefetch_tell(&prefetch);
 	return rc < 0 ? rc : tell(h, ck_blobstore_name(to->store), manifest, err);

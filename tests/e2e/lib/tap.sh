@@ -51,14 +51,24 @@ processes_here() {
 	done
 }
 
+# is_child PID: a number of a process that ended long ago may be somebody else's by now.
+is_child() {
+	[ "$(awk '/^PPid:/ { print $2 }' "/proc/$1/status" 2>/dev/null)" = $$ ]
+}
+
 cleanup() {
 	local status=$? p m
+	# A child that was told to end before it became what it was started for has this trap, too.
+	[ "$BASHPID" = $$ ] || exit "$status"
 	trap - EXIT INT TERM HUP
 	cd /
 	for m in $(mounts_here | sort -r); do
 		umount -l "$m" 2>/dev/null
 	done
-	for p in $PIDS $(processes_here); do
+	for p in $PIDS; do
+		! is_child "$p" || kill "$p" 2>/dev/null
+	done
+	for p in $(processes_here); do
 		kill "$p" 2>/dev/null
 	done
 	for p in $PIDS; do

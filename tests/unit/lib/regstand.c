@@ -47,6 +47,18 @@ static void send_blob(struct stand *st, const char *act, const struct stub_req *
 	n = end - off;
 	if (is(act, "page")) {
 		stub_replys(c, "200 OK", "Content-Type: text/html\r\n", "<h1>Sorry</h1>");
+	} else if (is(act, "whole-cut")) {
+		stub_sendf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", BLOB_LEN);
+		stub_send(c, blob, 1000);
+		stub_end(c);
+	} else if (is(act, "whole-slow") || is(act, "whole-drip")) {
+		size_t step = is(act, "whole-slow") ? BLOB_LEN / 20 : 1;
+		stub_sendf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", BLOB_LEN);
+		for (size_t i = 0; i < 20; i++) {
+			(void)poll(NULL, 0, 75);
+			stub_send(c, blob + i * step, step);
+		}
+		stub_end(c);
 	} else if (is(act, "whole") || !ranged) {
 		stub_reply(c, "200 OK", "Content-Type: application/octet-stream\r\n", blob,
 			   BLOB_LEN);
@@ -101,13 +113,14 @@ static void send_blob(struct stand *st, const char *act, const struct stub_req *
 		stub_sendf(c, "HTTP/1.0 200 OK\r\nContent-Type: application/octet-stream\r\n\r\n");
 		stub_send(c, blob, BLOB_LEN);
 		stub_end(c);
-	} else if (is(act, "whole-cut")) {
-		stub_sendf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", BLOB_LEN);
-		stub_send(c, blob, 1000);
-		stub_end(c);
 	} else if (is(act, "close")) { /* HTTP/1.0 without a length */
 		stub_sendf(c, "HTTP/1.0 206 X\r\nContent-Range: bytes %zu-%zu/%d\r\n\r\n", off,
 			   end - 1, BLOB_LEN);
+		stub_send(c, blob + off, n);
+		stub_end(c);
+	} else if (is(act, "close-more")) {
+		stub_sendf(c, "HTTP/1.0 206 X\r\nContent-Range: bytes %zu-%zu/%d\r\n\r\n", off,
+			   off + n / 2 - 1, BLOB_LEN);
 		stub_send(c, blob + off, n);
 		stub_end(c);
 	} else if (is(act, "close-cut")) {

@@ -247,13 +247,16 @@ struct stub *stub_open(const struct stub_opts *opts)
 	struct stub *s = calloc(1, sizeof *s);
 	struct sockaddr_in a = { .sin_family = AF_INET };
 	socklen_t len = sizeof a;
+	int on = 1; /* a port of ours of just now may be used again */
 
 	MUST(s);
 	(void)signal(SIGPIPE, SIG_IGN); /* SSL_write raises it */
 	s->opts = *opts;
 	set_up_tls(s);
 	a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	a.sin_port = htons((uint16_t)opts->port);
 	MUST((s->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) >= 0);
+	MUST(setsockopt(s->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0);
 	MUST(bind(s->fd, (struct sockaddr *)&a, sizeof a) == 0 && listen(s->fd, 64) == 0);
 	MUST(getsockname(s->fd, (struct sockaddr *)&a, &len) == 0 && pipe(s->stop) == 0);
 	snprintf(s->host, sizeof s->host, "127.0.0.1:%d", ntohs(a.sin_port));

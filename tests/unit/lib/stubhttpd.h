@@ -28,6 +28,7 @@ struct stub_opts {
 	void *ctx;
 	const char *cert, *key; /* PEM files: TLS */
 	const char *client_ca;	/* PEM file: clients must show a certificate from it */
+	unsigned port;		/* 0: any that is free */
 };
 
 struct stub *stub_open(const struct stub_opts *opts);

@@ -11,13 +11,13 @@ const char *ck_registry_host(const struct ck_registry *r)
 	return "registry.test";
 }
 
-static int wait_for_gate(struct ck_registry *r, const struct ck_registry_want *w,
+static int wait_for_gate(struct ck_registry *r, const bool *gate, const struct ck_registry_want *w,
 			 struct ck_err *err)
 {
 	pthread_mutex_lock(&r->lock);
 	r->n_waiting++;
 	pthread_cond_broadcast(&r->moved);
-	while (r->gate && !atomic_load(w->cancel)) {
+	while (*gate && !atomic_load(w->cancel)) {
 		pthread_mutex_unlock(&r->lock); /* cancelling does not signal us */
 		sched_yield();
 		pthread_mutex_lock(&r->lock);
@@ -34,7 +34,7 @@ int ck_registry_fetch(struct ck_registry *r, const struct ck_registry_want *w,
 	uint64_t at = w->off, end = w->off + w->len;
 	uint8_t piece[10000];
 
-	/* So near that nothing is worth being fetched beside what is needed. */
+	/* So near that pieces are small. */
 	*fetched = (struct ck_registry_fetched){ .wait_us = 10, .body_us = 1 + w->len / 100 };
 	pthread_mutex_lock(&r->lock);
 	assert_true(r->n_calls < PLAYED_CALLS);
@@ -48,18 +48,26 @@ int ck_registry_fetch(struct ck_registry *r, const struct ck_registry_want *w,
 		end = r->size;
 		fetched->whole = true;
 	}
-	uint64_t hold_at = r->hold_at, cut = r->cut ? at + r->cut : UINT64_MAX;
+	uint64_t hold_at = r->hold_at, hold_next = r->hold_next,
+		 cut = r->cut ? at + r->cut : UINT64_MAX;
 	pthread_mutex_unlock(&r->lock);
 	assert_true(w->len > 0 && w->off % B == 0 && w->off + w->len <= r->size);
-	int rc = hold_at ? 0 : wait_for_gate(r, w, err);
+	int rc = hold_at ? 0 : wait_for_gate(r, &r->gate, w, err);
 	if (rc == 0 && fail)
 		rc = ck_fail(err, -ECONNREFUSED, "nobody there");
 	while (rc == 0 && at < end) {
-		if (at >= cut)
+		if (at >= cut && !r->heals)
 			return ck_fail(err, -EPROTO, "it was cut");
+		if (at >= cut) {
+			at = at > w->off ? at : w->off;
+			end = w->off + w->len;
+			cut = UINT64_MAX;
+			continue;
+		}
 		if (hold_at && at >= hold_at) {
-			rc = wait_for_gate(r, w, err);
-			hold_at = 0;
+			bool again = hold_at == hold_next;
+			rc = wait_for_gate(r, again ? &r->gate_next : &r->gate, w, err);
+			hold_at = again ? 0 : hold_next;
 			continue;
 		}
 		size_t n = end - at < sizeof piece ? (size_t)(end - at) : sizeof piece;
@@ -107,6 +115,13 @@ void gate(struct stand *s, bool closed)
 {
 	pthread_mutex_lock(&s->registry.lock);
 	s->registry.gate = closed;
+	pthread_mutex_unlock(&s->registry.lock);
+}
+
+void gate_next(struct stand *s, bool closed)
+{
+	pthread_mutex_lock(&s->registry.lock);
+	s->registry.gate_next = closed;
 	pthread_mutex_unlock(&s->registry.lock);
 }
 

@@ -20,14 +20,17 @@ struct ck_registry {
 	uint64_t size;
 	struct ck_registry_want calls[PLAYED_CALLS];
 	size_t n_calls, n_waiting;
-	bool gate;	  /* nothing comes until it is opened */
-	bool no_ranges;	  /* the whole blob comes, whatever is asked for */
-	bool skips;	  /* a piece is left out */
-	bool lies;	  /* a byte in each block is wrong, unless asked afresh */
-	size_t together;  /* so many calls come before any of them is answered */
-	unsigned fails;	  /* so many fetches fail */
-	uint64_t cut;	  /* fetches fail after so many bytes; 0: they do not */
-	uint64_t hold_at; /* of a whole blob: waits there for the gate */
+	bool gate;	    /* nothing comes until it is opened */
+	bool gate_next;	    /* the same, at hold_next */
+	bool no_ranges;	    /* the whole blob comes, whatever is asked for */
+	bool skips;	    /* a piece is left out */
+	bool lies;	    /* a byte in each block is wrong, unless asked afresh */
+	size_t together;    /* so many calls come before any of them is answered */
+	unsigned fails;	    /* so many fetches fail */
+	uint64_t cut;	    /* fetches fail after so many bytes; 0: they do not */
+	bool heals;	    /* a blob whose whole was cut has ranges from then on */
+	uint64_t hold_at;   /* of a whole blob: waits there for the gate ... */
+	uint64_t hold_next; /* ... and there for the next one */
 };
 
 struct stand {
@@ -44,6 +47,7 @@ void stand_up(struct stand *s, size_t nbytes, uint64_t timeout_ms, bool cached);
 void stand_down(struct stand *s);
 
 void gate(struct stand *s, bool closed);
+void gate_next(struct stand *s, bool closed);
 /* Until N fetches wait at the gate. */
 void await_waiting(struct stand *s, size_t n);
 
