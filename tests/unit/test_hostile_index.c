@@ -237,10 +237,13 @@ static void test_stores(void **state)
 	assert_false(passed);
 	for (size_t i = 0; i < N_OF(shelves); i++)
 		assert_int_equal(shelves[i].n_loads, 1);
+	assert_int_equal(shelves[1].n_saves,
+			 1); /* the first that keeps any, of what a later one had */
+	assert_int_equal(shelves[2].n_saves + shelves[3].n_saves, 0);
 	shelves[3].index = &damaged;
 	assert_int_equal(try_layer(&x, stores, &passed), 0);
 	assert_true(passed);
-	assert_int_equal(shelves[1].n_saves, 1); /* the first that keeps any */
+	assert_int_equal(shelves[1].n_saves, 2); /* and of what the pass found out */
 	assert_int_equal(shelves[2].n_saves + shelves[3].n_saves, 0);
 	unmake(&x);
 	unmake(&y);
