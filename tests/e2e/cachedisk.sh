@@ -268,7 +268,8 @@ for image in sealed ctr; do
 	lie $image 1 0 "$size"
 	reads $image "nothing but lies" && down
 	reads $image "nothing but lies, afterwards" && down
-	is 0 "$(moved $image)" "$image: nothing but lies, afterwards: it is mended"
+	# What comes while others complain of its neighbours is not always kept.
+	ok "$image: nothing but lies, afterwards: it is mended ($(moved $image) bytes)" [ "$(moved $image)" -le 65536 ]
 done
 
 # ---- a disk that fills ----
