@@ -165,10 +165,11 @@ static struct ck_stream *stream_at(struct ck_remote *r, uint64_t off)
 	return oldest;
 }
 
-/* Has fetched what one who reads in order will want: two pieces, of which he reads one. */
+/* Has fetched what one who reads in order will want: two pieces, of which he reads one; but no more
+ * than he has read so far, for most files end soon. */
 static void look_ahead(struct ck_remote *r, uint64_t off, size_t nbytes)
 {
-	uint64_t piece = ck_net_piece(r->net), end = off + nbytes, to = end + 2 * piece;
+	uint64_t ahead = 2 * ck_net_piece(r->net), end = off + nbytes;
 	struct ck_err err;
 
 	pthread_mutex_lock(&r->lock);
@@ -176,8 +177,10 @@ static void look_ahead(struct ck_remote *r, uint64_t off, size_t nbytes)
 	s->run += end - s->next;
 	s->next = end;
 	s->used = ++r->clock;
-	uint64_t from = s->asked > end ? s->asked : end;
-	if (s->run >= PROVED && from < r->size && to >= from + piece) {
+	if (ahead > s->run)
+		ahead = s->run;
+	uint64_t from = s->asked > end ? s->asked : end, to = end + ahead;
+	if (s->run >= PROVED && from < r->size && to >= from + ahead / 2) {
 		s->asked = to;
 		/* Who reads finds out for himself what went wrong. */
 		(void)fetch_missing(r, from / B, block_end(r, to), false, &err);

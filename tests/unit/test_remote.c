@@ -298,6 +298,29 @@ static void test_in_order(void **state)
 	stand_down(&s);
 }
 
+/* However much fits into the network: ahead of a reader no more is fetched than he has read. */
+static void test_grows(void **state)
+{
+	struct stand s;
+
+	(void)state;
+	stand_up(&s, 1024 * B, 0, true);
+	for (uint64_t b = 0, n = 16; n <= 64; n *= 2) {
+		for (; b < n; b++) {
+			for (int i = 0; i < 30; i++) /* whatever it proves to be */
+				ck_net_note(s.net, 12500000, 80000, 1000000, 0, false);
+			assert_true(ck_net_piece(s.net) >= 100 * B);
+			read_ok(&s, b * B, B);
+		}
+		while (ck_remote_kept(s.remote) < n * 3 / 2 * B)
+			sched_yield();
+		for (size_t i = 0; i < n_calls(&s); i++)
+			assert_true(s.registry.calls[i].off + s.registry.calls[i].len <= 2 * n * B);
+	}
+	assert_int_equal(most_asked(&s), 1);
+	stand_down(&s);
+}
+
 /* A registry without ranges: the blob comes once, for all who wait, and is kept. */
 static void test_whole(void **state)
 {
@@ -569,15 +592,15 @@ static void test_many(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_ranges),	 cmocka_unit_test(test_sizes),
-		cmocka_unit_test(test_once),	 cmocka_unit_test(test_refetch),
-		cmocka_unit_test(test_failures), cmocka_unit_test(test_late),
-		cmocka_unit_test(test_timeout),	 cmocka_unit_test(test_cancel),
-		cmocka_unit_test(test_advise),	 cmocka_unit_test(test_in_order),
-		cmocka_unit_test(test_whole),	 cmocka_unit_test(test_whole_twice),
-		cmocka_unit_test(test_prefetch), cmocka_unit_test(test_net),
-		cmocka_unit_test(test_many),	 cmocka_unit_test(test_order),
-		cmocka_unit_test(test_idle),
+		cmocka_unit_test(test_ranges),	    cmocka_unit_test(test_sizes),
+		cmocka_unit_test(test_once),	    cmocka_unit_test(test_refetch),
+		cmocka_unit_test(test_failures),    cmocka_unit_test(test_late),
+		cmocka_unit_test(test_timeout),	    cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_advise),	    cmocka_unit_test(test_in_order),
+		cmocka_unit_test(test_grows),	    cmocka_unit_test(test_whole),
+		cmocka_unit_test(test_whole_twice), cmocka_unit_test(test_prefetch),
+		cmocka_unit_test(test_net),	    cmocka_unit_test(test_many),
+		cmocka_unit_test(test_order),	    cmocka_unit_test(test_idle),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
