@@ -9,7 +9,8 @@ libmicrohttpd-dev libcmocka-dev umoci jq attr libcap2-bin pigz valgrind strace g
 ca-certificates xxd procps crun podman systemd-container acl fio rsync stress-ng docker-registry apache2-utils tinyproxy-bin"
 
 # The benchmarks' peers.
-[ "${1:-}" != bench ] || packages="$packages gocryptfs squashfuse squashfs-tools archivemount time libsqlite3-dev"
+[ "${1:-}" != bench ] || packages="$packages gocryptfs squashfuse squashfs-tools archivemount time libsqlite3-dev
+golang-go golang-github-containerd-stargz-snapshotter-dev"
 
 missing=
 for p in $packages; do

@@ -1,6 +1,7 @@
 # pull.sh - an image in a registry: how long until a file of it can be read and its python3 has run, and
 # what is moved for that; many readers; one large file. Over a network of 20 ms and 100 Mbit/s, as the
-# registry of tests/fault models one (tests/fault/shape.h), and on loopback; beside copying and unpacking.
+# registry of tests/fault models one (tests/fault/shape.h), and on loopback; beside copying and unpacking, and
+# beside stargz-snapshotter's filesystem and the same image, not encrypted.
 #   DELAY=20 RATE=12500000   milliseconds of a round trip; bytes a second
 #   IMAGES=DIR               where the images are made; those that are there are taken
 #   FULL_ROUNDS=1            rounds of what moves the whole image
@@ -14,9 +15,9 @@ FULL_ROUNDS=${FULL_ROUNDS:-1}
 PULL=$WORK/pull
 IMAGES=${IMAGES:-$PULL/images}
 MNT=$PULL/mnt
+STARGZ=$BUILD/bench/stargz
 mkdir -p "$PULL" "$IMAGES" "$MNT"
 PYTHON="python3 -c print(1)"
-LARGE=usr/lib/x86_64-linux-gnu/$(find /usr/lib/x86_64-linux-gnu -maxdepth 1 -type f -name '*.so*' -printf '%s %f\n' | sort -n | tail -n 1 | cut -d' ' -f2)
 
 # ---- the images ----
 
@@ -39,6 +40,23 @@ LAYERS
 	layout_finish "$1" latest
 }
 
+# image_estargz SRC DST [LIST]: the same as eStargz, the files of LIST to be prefetched.
+image_estargz() {
+	local i sum ids
+	layout_new "$2"
+	for i in $(seq 0 $(($(layout_n_layers "$1") - 1))); do
+		gzip -dc "$(layout_blob "$1" "$i")" >"$2.tar"
+		# shellcheck disable=SC2086
+		read -r -a ids < <("$STARGZ" convert "$2.tar" "$2.gz" ${3:-})
+		sum=$(blob_put "$2" "$2.gz")
+		jq -nc --arg t "$IMG_TYPE.layer.v1.tar+gzip" --arg d "sha256:$sum" --argjson s "$(stat -c %s "$2.gz")" \
+			--arg i "${ids[0]}" --arg c "${ids[1]}" '{mediaType: $t, digest: $d, size: $s, diff_id: $i,
+			annotations: {"containerd.io/snapshot/stargz/toc.digest": $c}}' >>"$2.layers"
+	done
+	rm -f "$2.tar" "$2.gz"
+	layout_finish "$2" latest
+}
+
 make_images() {
 	[ ! -e "$IMAGES/done" ] || return 0
 	echo "making an image of a Debian with python3 ..."
@@ -56,6 +74,9 @@ make_images() {
 	cp -r "$IMAGES/skopeo" "$IMAGES/indexed-trace"
 	must "$CLOAKFS" index --key "$IMAGES/rsa.pem" "oci:$IMAGES/indexed:latest"
 	must "$CLOAKFS" index --prefetch "$IMAGES/trace" --key "$IMAGES/rsa.pem" "oci:$IMAGES/indexed-trace:latest"
+	tail -n +2 "$IMAGES/trace" | cut -d ' ' -f 4 >"$IMAGES/list"
+	image_estargz "$IMAGES/plain" "$IMAGES/estargz"
+	image_estargz "$IMAGES/plain" "$IMAGES/estargz-trace" "$IMAGES/list"
 	: >"$IMAGES/done"
 }
 
@@ -78,7 +99,7 @@ moved() {
 # ready REPO: as little as can be is in memory, but for the registry's blobs and the programs.
 ready() {
 	cold
-	cat "$IMAGES/$1/blobs/sha256/"* "$CLOAKFS" >/dev/null
+	cat "$IMAGES/$1/blobs/sha256/"* "$CLOAKFS" "$STARGZ" >/dev/null
 	"$CLOAKFS" --version >/dev/null
 	fr_mark net
 }
@@ -121,6 +142,51 @@ starts() {
 	put "$row" bytes "$b"
 	put "$row" requests "$n"
 	down
+}
+# lazily ROW FIGURE REPO COMMAND...: one of stargz, whose daemon runs already, the layers stacked by overlayfs.
+lazily() {
+	local row=$1 figure=$2 repo=$3 lazy=$PULL/lazy line lower i b n to from
+	shift 3
+	rm -rf "$lazy"
+	mkdir -p "$lazy"
+	mkfifo "$lazy/in" "$lazy/out"
+	"$STARGZ" mount "$(fr_at net)/$repo:latest" "$lazy" <"$lazy/in" >"$lazy/out" 2>"$lazy/log" &
+	PIDS="$PIDS $!"
+	exec {to}>"$lazy/in" {from}<"$lazy/out"
+	read -r line <&"$from"
+	ready "$repo"
+	FROM=$(now)
+	echo >&"$to"
+	read -r line <&"$from"
+	[ "$line" = mounted ] || { echo "bench: stargz cannot mount $repo"; cat "$lazy/log"; exit 1; }
+	lower=
+	for i in $(seq 0 $(($(layout_n_layers "$IMAGES/$repo") - 1))); do lower=$lazy/$i${lower:+:$lower}; done
+	must mount -t overlay -o "ro,lowerdir=$lower" overlay "$MNT"
+	UP=$(now)
+	must "$@"
+	put "$row" "$figure" "$(less "$(now)" "$FROM")"
+	case $figure in
+	file)
+		put "$row" mount "$(less "$UP" "$FROM")"
+		read -r b n < <(moved "$UP")
+		put "$row" mount_bytes "$b"
+		put "$row" mount_requests "$n"
+		;;
+	python)
+		read -r b n < <(moved)
+		put "$row" bytes "$b"
+		put "$row" requests "$n"
+		;;
+	esac
+	must umount "$MNT"
+	exec {to}>&- {from}<&-
+	wait $!
+	for i in "$lazy"/[0-9]*; do ! is_mounted "$i" || umount -l "$i"; done
+}
+stargz_starts() { # ROW REPO
+	lazily "$1" file "$2" cat "$MNT/etc/passwd"
+	# shellcheck disable=SC2086
+	lazily "$1" python "$2" chroot "$MNT" $PYTHON
 }
 # The whole image, decrypted and unpacked.
 copies() { # ROW
@@ -176,6 +242,7 @@ starts_table() { # TITLE
 			*) starts $repo-warm $repo "$PULL/cache" ;;
 			esac
 		done
+		for repo in estargz estargz-trace; do stargz_starts $repo $repo; done
 	done
 	for i in $(seq "$FULL_ROUNDS"); do copies copy; done
 	echo
@@ -189,12 +256,14 @@ starts_table() { # TITLE
 	row indexed "skopeo's, indexed" indexed
 	row indexed-trace "skopeo's, indexed, with a trace" indexed-trace
 	row indexed-warm "skopeo's, indexed, the cache warm" indexed
-	row copy "\`skopeo copy --decryption-key\`, \`tar -x\`" skopeo
+	row estargz "stargz, not encrypted" estargz
+	row estargz-trace "stargz, not encrypted, with a trace" estargz-trace
+	[ "$FULL_ROUNDS" = 0 ] || row copy "\`skopeo copy --decryption-key\`, \`tar -x\`" skopeo
 }
 
 # ---- reading ----
 
-# once: bytes of the log since the mark, how many times each on average, seconds from first request to last answer.
+# once: bytes of blobs since the mark, and how many times each was sent on average.
 once() {
 	fr_log net | sed -n 's|^\([0-9.]*\) .*/blobs/\(sha256:[0-9a-f]*\)[^ ]* bytes=\([0-9]*\)-\([0-9]*\) 206 .* \([0-9]*\)$|\2 \3 \4 \1 \5|p' |
 		sort -k 1,1 -k 2,2n | awk '{ all += $3 - $2 + 1
@@ -206,15 +275,6 @@ once() {
 hwm() {
 	awk '/^VmHWM/ { printf "%.0f\n", $2 / 1024 }' "/proc/$(mount_pid "$MNT")/status"
 }
-# needed FILE-LIST: bytes of blobs that reading them takes where the image lies on the disk.
-needed() { # REPO
-	local n
-	must mount_image "oci:$IMAGES/$1:latest" "$MNT" --key "$IMAGES/rsa.pem" --cache-dir none
-	read_all 1
-	n=$("$CLOAKFS" status --json "$MNT" | jq "[.mounts[0].layers[].bytes_fetched] | add")
-	down
-	echo "$n"
-}
 read_all() { # AT-A-TIME
 	(cd "$MNT" && xargs -d '\n' -n 1 -P "$1" cat <"$PULL/files" >/dev/null) || exit 1
 }
@@ -224,7 +284,10 @@ reading() { # TITLE
 	rm -rf "$PULL/v"
 	mkdir "$PULL/v"
 	# 16 files of some MB, from one end of the layers to the other.
-	(cd / && find usr/lib/x86_64-linux-gnu usr/bin -type f ! -name '*.a' -size +2M -size -8M | sort) >"$PULL/some"
+	must mount_image "oci:$IMAGES/sealed:latest" "$MNT" --key "$IMAGES/rsa.pem" --cache-dir none
+	(cd "$MNT" && find usr/lib/x86_64-linux-gnu usr/bin -type f -size +2M -size -8M | sort) >"$PULL/some"
+	LARGE=$(cd "$MNT" && find usr/lib -type f -name '*.so*' -printf '%s %p\n' | sort -n | tail -n 1 | cut -d ' ' -f 2)
+	down
 	awk -v n="$(wc -l <"$PULL/some")" 'int(NR * 16 / n) > int((NR - 1) * 16 / n)' "$PULL/some" >"$PULL/files"
 	for i in $(seq "$ROUNDS"); do
 		for repo in sealed indexed; do
@@ -259,7 +322,7 @@ reading() { # TITLE
 			out=$("$BUILD/bench/readfs" touch "$MNT/$LARGE") || exit 1
 			read -r bytes times < <(once)
 			put $repo touch "$(value touch_p50_us "$out")"
-			put $repo touch_bytes "$(awk -v b="$bytes" -v n="$(($(stat -c %s "/$LARGE") / 1048576))" 'BEGIN { print b / n }')"
+			put $repo touch_bytes "$(awk -v b="$bytes" -v n="$(($(stat -c %s "$MNT/$LARGE") / 1048576))" 'BEGIN { print b / n }')"
 			down
 		done
 	done
@@ -270,7 +333,6 @@ reading() { # TITLE
 		printf '    %-44s %s\n' "16 readers of 16 files, MB/s" "$(figure $repo many 1e6 2)$(of_rate $repo many)" \
 			"each byte moved so many times" "$(figure $repo many_times 1 3)" \
 			"MiB moved" "$(figure $repo many_bytes 1048576 2)" \
-			"MiB read where the image is on the disk" "$(awk -v n="$(needed $repo)" 'BEGIN { printf "%.2f\n", n / 1048576 }')" \
 			"the daemon's memory at most, MiB" "$(figure $repo many_hwm 1 0)" \
 			"a large file from start to end, MB/s" "$(figure $repo seq_wire 1e6 2)$(of_rate $repo seq_wire); of the file, $(figure $repo seq 1 0)"
 		[ ! -s "$PULL/v/$repo.touch" ] ||
@@ -282,8 +344,11 @@ of_rate() { # ROW FIGURE
 	[ "$LIMIT" = none ] || echo ", $(share "$1" "$2" "$LIMIT") of the limit"
 }
 
+GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE=${GOCACHE:-$PULL/go} must go build -o "$STARGZ" tests/bench/stargz/stargz.go
+rm -rf "$PULL/go"
 make_images
-fr_start net $(for i in sealed sealed-trace skopeo indexed indexed-trace; do echo "--layout $i=$IMAGES/$i"; done)
+# shellcheck disable=SC2046
+fr_start net $(for i in sealed sealed-trace skopeo indexed indexed-trace estargz estargz-trace; do echo "--layout $i=$IMAGES/$i"; done)
 echo "$(layout_n_layers "$IMAGES/plain") layers, $(awk -v n="$(layers_bytes "$IMAGES/plain")" 'BEGIN { printf "%.0f", n / 1048576 }') MiB of gzip," \
 	"$(awk -v n="$(layers_bytes "$IMAGES/sealed")" 'BEGIN { printf "%.0f", n / 1048576 }') MiB sealed"
 for net in delayed loopback; do
