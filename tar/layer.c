@@ -185,6 +185,18 @@ static void look_ahead(struct ck_layer *l, uint64_t off, size_t nbytes)
 	}
 }
 
+void ck_layer_advise(struct ck_layer *l, uint64_t off, size_t nbytes)
+{
+	const struct ck_units *u = &l->what.units;
+
+	if (nbytes == 0 || off >= u->len || nbytes > u->len - off)
+		return;
+	if (u->compression == CK_COMPRESSION_NONE)
+		ck_reader_advise(l->plain, off, nbytes);
+	else
+		advise(l, ck_units_find(u, off), ck_units_find(u, off + nbytes - 1) + 1);
+}
+
 int ck_layer_pread(struct ck_layer *l, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
 {
 	const struct ck_units *u = &l->what.units;

@@ -109,6 +109,10 @@ uint64_t ck_layer_fetched(const struct ck_layer *l);
 /* How often bytes of the blob failed to verify, opening included. */
 uint64_t ck_layer_n_wrong(const struct ck_layer *l);
 
+/* Says that NBYTES of the tar stream at OFF will be read soon: layers whose blobs are far away are
+ * then asked all at once. A hint, and no error where it is outside the stream. */
+void ck_layer_advise(struct ck_layer *l, uint64_t off, size_t nbytes);
+
 /*
  * Reads exactly NBYTES of the tar stream at OFF. All or nothing.
  * Errors: -EINVAL (outside the stream), -EIO (ciphertext changed since it was

@@ -21,7 +21,7 @@
 #include "base/buf.h"
 #include "base/text.h"
 
-enum { CK_CACHE_BLOCK = 32 << 10 };
+enum { CK_CACHE_BLOCK = 16 << 10 };
 
 struct ck_blobcache; /* opaque */
 

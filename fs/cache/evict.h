@@ -3,7 +3,7 @@
  *
  * Which blocks that are is found without sorting them: how many bytes were last used when is
  * counted by the upper half of the time, then by the lower half within the one where enough
- * is reached. Three passes over the maps, 8 bytes for each 32 KiB.
+ * is reached. Three passes over the maps, 8 bytes for each block.
  * Call with the lock of ck_place_lock; users of the cache go on meanwhile.
  */
 #ifndef CK_EVICT_H

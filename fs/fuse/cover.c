@@ -74,29 +74,50 @@ static int check_file(const struct ck_catalog *c, int mount, ck_ino ino, const c
 	return 0;
 }
 
-/* Of each layer one file that has data of it, and can be opened by its path. TARS: each layer's. */
+/* Of each layer the file whose data come first in it, of those that can be opened by their path; 0:
+ * none. What an open layer has fetched already may hold them, and it is little to decompress. */
+static void choose_samples(const struct ck_catalog *c, ck_ino *sample)
+{
+	const struct ck_tree *t = c->stack->tree;
+	char path[PATH_MAX];
+
+	for (ck_ino i = 1; i <= t->n_nodes; i++) {
+		const struct ck_node *n = &t->nodes[i];
+		if (!n->entry || !S_ISREG(n->entry->mode) || !n->entry->n_extents ||
+		    !first_extent(c, n)->len)
+			continue;
+		ck_ino best = sample[n->layer];
+		if (best &&
+		    first_extent(c, &t->nodes[best])->tar_off <= first_extent(c, n)->tar_off)
+			continue;
+		ck_tree_path(t, i, path, sizeof path);
+		if (strlen(path) < sizeof path - 1) /* else cut, or too long to be opened */
+			sample[n->layer] = i;
+	}
+}
+
+/* One file of each layer that has any. TARS: each layer's. */
 static int check_devices(const struct ck_catalog *c, int mount, char *const *tars,
 			 struct ck_err *err)
 {
 	const struct ck_tree *t = c->stack->tree;
 	char path[PATH_MAX];
-	bool *seen = calloc(c->n_layers + 1, sizeof *seen);
+	CK_AUTO(ck_freep) ck_ino *sample = calloc(c->n_layers + 1, sizeof *sample);
 	int rc = 0;
 
-	if (!seen)
+	if (!sample)
 		return ck_nomem(err, "checking the devices of EROFS");
-	for (ck_ino i = 1; rc == 0 && i <= t->n_nodes; i++) {
-		const struct ck_node *n = &t->nodes[i];
-		if (!n->entry || !S_ISREG(n->entry->mode) || !n->entry->n_extents ||
-		    !first_extent(c, n)->len || seen[n->layer])
+	choose_samples(c, sample);
+	for (uint32_t i = 0; i < c->n_layers; i++)
+		if (sample[i])
+			ck_layer_advise(c->stack->layers[i],
+					first_extent(c, &t->nodes[sample[i]])->tar_off, SAMPLE);
+	for (uint32_t i = 0; rc == 0 && i < c->n_layers; i++) {
+		if (!sample[i])
 			continue;
-		ck_tree_path(t, i, path, sizeof path);
-		if (strlen(path) == sizeof path - 1)
-			continue; /* cut, or too long to be opened */
-		seen[n->layer] = true;
-		rc = check_file(c, mount, i, path, tars[n->layer], err);
+		ck_tree_path(t, sample[i], path, sizeof path);
+		rc = check_file(c, mount, sample[i], path, tars[i], err);
 	}
-	free(seen);
 	return rc;
 }
 

@@ -120,13 +120,13 @@ damage() {
 		for my $i (0 .. $#names) {
 			my $d = $all{$names[$i]};
 			if ($how eq "all") { $d = ~$d; }
-			elsif ($how eq "some") { for (1 .. 40) { my $at = int rand length $d; substr($d, $at, 1) ^= chr(1 << int rand 8); } }
+			elsif ($how eq "some") { for (1 .. 160) { my $at = int rand length $d; substr($d, $at, 1) ^= chr(1 << int rand 8); } }
 			elsif ($how eq "cut") { $d = substr $d, 0, int(length($d) * rand); }
 			elsif ($how eq "exchanged") { $d = $all{$names[$i - 1]}; }
 			elsif ($how eq "shifted") { # each block, and its word in the map, where the one before it was
-				my $n = int((length($d) - 64) / 32776) - 1; # but the last, which is shorter
-				my $map = ($n + 1) * 32768 + 64;
-				$d = substr($d, 32768, ($n - 1) * 32768) . substr($d, 0, 32768) . substr($d, $n * 32768, $map - $n * 32768) .
+				my $n = int((length($d) - 64) / 16392) - 1; # but the last, which is shorter
+				my $map = ($n + 1) * 16384 + 64;
+				$d = substr($d, 16384, ($n - 1) * 16384) . substr($d, 0, 16384) . substr($d, $n * 16384, $map - $n * 16384) .
 					substr($d, $map + 8, ($n - 1) * 8) . substr($d, $map, 8) . substr($d, $map + $n * 8) if $n > 1;
 			}
 			elsif ($how eq "zero") { $d = "\0" x length $d; }
@@ -261,7 +261,7 @@ for image in sealed ctr; do
 	ok "$image: a lie of the disk: as a failure to verify" [ "$("$CLOAKFS" status --json "$MNT" | jq '.mounts[0].verification_failures')" = 1 ]
 	one_line "$image: a lie of the disk" 'layer 1 .*(differs|not authentic)'
 	down
-	ok "$image: a lie of the disk: little is fetched ($(moved $image) bytes)" [ "$(moved $image)" -ge 32768 -a "$(moved $image)" -le 400000 ]
+	ok "$image: a lie of the disk: little is fetched ($(moved $image) bytes)" [ "$(moved $image)" -ge 16384 -a "$(moved $image)" -le 400000 ]
 	reads $image "a lie of the disk, afterwards" && down
 	is 0 "$(moved $image)" "$image: a lie of the disk, afterwards: it is mended"
 	lie $image 0 0 "$(stat -c %s "$(layout_blob "$WORK/$image" 0)")"

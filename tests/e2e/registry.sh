@@ -245,6 +245,35 @@ RSS=$(awk '/^VmHWM/ { print $2 }' "/proc/$(processes_here mount | head -n 1)/sta
 [ "$RSS" -lt 600000 ] && pass "16 readers: in bounded memory" || fail "16 readers: in bounded memory" "$RSS kB"
 "$CLOAKFS" umount "$WORK/mnt"
 
+# ---- what a mount tries EROFS with: data at the start of each layer, of all of them at once ----
+layout_new "$WORK/wide-plain"
+for i in 1 2 3 4; do
+	for f in a b c; do
+		head -c 120000 /dev/urandom >"$WORK/noise"
+		echo "file z$((9 - i))$f from=$WORK/noise"
+	done >"$WORK/spec"
+	# Whose names come first in the tree comes last in its layer.
+	echo "file a$i from=$WORK/noise" >>"$WORK/spec"
+	echo end >>"$WORK/spec"
+	"$E2E/mktar" <"$WORK/spec" >"$WORK/noise.tar"
+	layout_add "$WORK/wide-plain" "$WORK/noise.tar" gzip
+done
+layout_finish "$WORK/wide-plain"
+"$CLOAKFS" encrypt --key "$WORK/pub.pem" "oci:$WORK/wide-plain:latest" "oci:$WORK/wide:latest" >"$LOG" 2>&1 || bail "encrypting" "$(cat "$LOG")"
+fr_start wide --layout "test/wide=$WORK/wide"
+fr wide set delay=1000
+fr_mark wide
+ok "far away, 4 layers: a mount" mount_image "docker://$(fr_at wide)/test/wide" "$WORK/mnt" --key "$WORK/key.pem" --mode erofs
+fr_log wide | sed -nE 's#^([0-9.]+) .*/blobs/sha256:([0-9a-f]+) bytes=([0-9]+)-([0-9]+) 206 .* ([0-9]+)$#\2 \3 \4 \1 \5#p' >"$WORK/asked"
+fr wide set delay=0
+"$CLOAKFS" umount "$WORK/mnt"
+# together: of each layer one, and while the first was not yet answered, all were asked for
+together() {
+	awk '{ begun = $4 - $5 / 1000; if (begun > last) last = begun; if (!first || $4 < first) first = $4; layers[$1] }
+		END { n = 0; for (l in layers) n++; print n " of " NR ", " (last < first ? "together" : "in turn") }'
+}
+is "4 of 4, together" "$(awk '$2 > 0 && $2 < 131072' "$WORK/asked" | together)" "asks for data of each at its start, of all at once"
+
 # ---- a blob store elsewhere ----
 fr_start store --layout "test/sealed=$WORK/sealed" --tls-cert "$PKI/server.pem" --tls-key "$PKI/server.key" \
 	--bearer --user me:secret --blobs-host blobs.test

@@ -44,8 +44,8 @@ static void check_size(struct ck_blobcache *c, uint32_t blob, uint64_t size)
 
 static void test_sizes(void **state)
 {
-	static const uint64_t sizes[] = { 0,	 1,	4095,	   32767,	   32768,
-					  32769, 65536, 5 * BLOCK, 20 * BLOCK + 77 };
+	static const uint64_t sizes[] = { 0,	     1,		4095,	   BLOCK - 1,	   BLOCK,
+					  BLOCK + 1, 2 * BLOCK, 5 * BLOCK, 20 * BLOCK + 77 };
 	struct stand s;
 	(void)state;
 	stand_up(&s, 0);

@@ -111,16 +111,16 @@ static void test_wrong_clock(void **state)
 	for (uint64_t i = 0; i < 6; i++)
 		age_block(b, i, i < 3 ? oldest[i] : 300 * 86400.0 + (double)i);
 	age_block(b, 5, -50); /* only just */
-	save(s.c, "doc", 1, 30000);
+	save(s.c, "doc", 1, BLOCK - 1000);
 	age_file(path_of(s.dir, "doc", 1), -86400);
-	save(s.c, "doc", 2, 30000);
+	save(s.c, "doc", 2, BLOCK - 1000);
 	age_file(path_of(s.dir, "doc", 2), 777 * 86400L);
 	prune(s.c, 4 * BLOCK);
 	for (uint64_t i = 0; i < 6; i++)
 		assert_int_equal(has(b, i), i >= 3);
 	assert_int_equal(access(path_of(s.dir, "doc", 1), F_OK), -1);
 	assert_int_equal(access(path_of(s.dir, "doc", 2), F_OK), -1);
-	save(s.c, "doc", 1, 30000);
+	save(s.c, "doc", 1, BLOCK - 1000);
 	age_file(path_of(s.dir, "doc", 1), -50);
 	prune(s.c, 3 * BLOCK);
 	for (uint64_t i = 0; i < 6; i++)

@@ -279,7 +279,7 @@ static void test_full_disk(void **state)
 	CK_BUF log = { 0 };
 	(void)state;
 	stand_up(&s, 0);
-	on_own_disk(&s, "size=1m", fill_disk, &log);
+	on_own_disk(&s, "size=512k", fill_disk, &log);
 	assert_int_equal(occurrences(ck_buf_str(&log), "not kept for now"), 1);
 	assert_int_equal(occurrences(ck_buf_str(&log), "No space left"), 1);
 	stand_down(&s);

@@ -211,7 +211,7 @@ static void test_timeout(void **state)
 	gate(&s, true);
 	uint64_t begun = ck_now_ms();
 	assert_fails(read_at(&s, 2 * B, 10, &err), -ETIMEDOUT, &err,
-		     "registry.test has not sent bytes 65536 to 98303 of the blob within 50 ms");
+		     "registry.test has not sent bytes 32768 to 49151 of the blob within 50 ms");
 	assert_true(ck_now_ms() - begun >= 50);
 	gate(&s, false);
 	while (ck_remote_kept(s.remote) < B)
@@ -267,9 +267,9 @@ static void test_advise(void **state)
 	ck_reader_advise(s.reader, 0, 1ULL << 40);
 	read_ok(&s, 0, 64 * B);
 	assert_int_equal(most_asked(&s), 1);
-	assert_true(n_calls(&s) <= 1 + 1 + 61 / 8 + 1);
+	assert_true(n_calls(&s) <= 1 + 1 + 61 / PIECE + 1);
 	for (size_t i = 0; i < s.registry.n_calls; i++)
-		assert_true(s.registry.calls[i].len <= 8 * B);
+		assert_true(s.registry.calls[i].len <= PIECE * B);
 	ck_reader_advise(s.reader, 64 * B, 1); /* outside */
 	stand_down(&s);
 }
@@ -281,20 +281,20 @@ static void test_in_order(void **state)
 
 	(void)state;
 	stand_up(&s, 512 * B, 0, true);
-	for (uint64_t b = 0; b < 15; b++)
+	for (uint64_t b = 0; b < 2 * PIECE - 1; b++)
 		read_ok(&s, b * B, B);
-	assert_int_equal(n_calls(&s), 15);
-	read_ok(&s, 15 * B, B);
-	while (ck_remote_kept(s.remote) < 32 * B)
+	assert_int_equal(n_calls(&s), 2 * PIECE - 1);
+	read_ok(&s, (2 * PIECE - 1) * B, B);
+	while (ck_remote_kept(s.remote) < 4 * PIECE * B)
 		sched_yield();
 	size_t before = n_calls(&s);
-	read_ok(&s, 16 * B, 8 * B);
+	read_ok(&s, 2 * PIECE * B, PIECE * B);
 	assert_true(n_calls(&s) <= before + 2); /* what comes next */
 	read_ok(&s, 300 * B, B);
 	read_ok(&s, 400 * B, B);
 	read_ok(&s, 350 * B, B);
 	assert_int_equal(most_asked(&s), 1);
-	assert_true(ck_remote_kept(s.remote) < 60 * B);
+	assert_true(ck_remote_kept(s.remote) < 7 * PIECE * B);
 	stand_down(&s);
 }
 
@@ -305,11 +305,11 @@ static void test_grows(void **state)
 
 	(void)state;
 	stand_up(&s, 1024 * B, 0, true);
-	for (uint64_t b = 0, n = 16; n <= 64; n *= 2) {
+	for (uint64_t b = 0, n = 2 * PIECE; n <= 8 * PIECE; n *= 2) {
 		for (; b < n; b++) {
 			for (int i = 0; i < 30; i++) /* whatever it proves to be */
 				ck_net_note(s.net, 12500000, 80000, 1000000, 0, false);
-			assert_true(ck_net_piece(s.net) >= 100 * B);
+			assert_true(ck_net_piece(s.net) >= 12 * PIECE * B);
 			read_ok(&s, b * B, B);
 		}
 		while (ck_remote_kept(s.remote) < n * 3 / 2 * B)

@@ -102,7 +102,7 @@ static void await_over(struct stand *s)
 /* What a whole blob brought for those who waited is not held until its end. */
 static void test_memory_of_whole(void **state)
 {
-	enum { N = 1500 };
+	enum { N = 190 * PIECE };
 	struct stand s;
 
 	(void)state;
@@ -120,7 +120,7 @@ static void test_memory_of_whole(void **state)
 	gate(&s, false);
 	while (passed(&s) < N - 5)
 		sched_yield();
-	assert_true(blocks_in_windows(&s) <= 10 * 8);
+	assert_true(blocks_in_windows(&s) <= 10 * PIECE);
 	gate_next(&s, false);
 	read_ok(&s, (N - 2) * B, B);
 	assert_int_equal(n_calls(&s), 1);
@@ -245,24 +245,24 @@ static void test_ranges_after_all(void **state)
  * what is not fails in time. */
 static void test_dead(void **state)
 {
-	enum { N = 4000 };
+	enum { N = 500 * PIECE, RUN = 2 * PIECE + 4 };
 	struct stand s;
 	struct ck_err err = { 0 };
 
 	(void)state;
 	stand_up(&s, N * B, 300, true);
-	for (uint64_t b = 0; b < 20; b++)
+	for (uint64_t b = 0; b < RUN; b++)
 		read_ok(&s, b * B, B);
-	while (ck_remote_kept(s.remote) < 20 * B)
+	while (ck_remote_kept(s.remote) < RUN * B)
 		sched_yield();
 	gate(&s, true);
 	ck_reader_advise(s.reader, 0, (N - 1) * B);
-	for (uint64_t b = 0; b < 20; b++) /* in order, so that it looks ahead */
+	for (uint64_t b = 0; b < RUN; b++) /* in order, so that it looks ahead */
 		read_ok(&s, b * B, B);
 	uint64_t begun = ck_now_ms();
 	assert_fails(read_at(&s, (N - 1) * B, B, &err), -ETIMEDOUT, &err, "within 300 ms");
 	assert_true(ck_now_ms() - begun < 2000);
-	assert_true(blocks_in_windows(&s) < 400 * 8);
+	assert_true(blocks_in_windows(&s) < 400 * PIECE);
 	/* When it comes back, it is not asked for what nobody waits for any more. */
 	while (ck_now_ms() - begun < 2 * 300)
 		sched_yield();
@@ -291,22 +291,22 @@ static size_t turn_of(struct stand *s, uint64_t block)
 /* Who waits goes before what was only said to be needed soon. */
 static void test_first(void **state)
 {
-	enum { N = 1000 };
+	enum { N = 125 * PIECE };
 	struct stand s;
 	struct job j[2];
 
 	(void)state;
 	stand_up(&s, N * B, 0, true);
 	gate(&s, true);
-	ck_reader_advise(s.reader, 0, 800 * B);
+	ck_reader_advise(s.reader, 0, 100 * PIECE * B);
 	await_waiting(&s, 16);
-	start(&j[0], &s, 900 * B, B); /* not asked for yet */
-	while (blocks_in_windows(&s) <= 800)
+	start(&j[0], &s, 112 * PIECE * B, B); /* not asked for yet */
+	while (blocks_in_windows(&s) <= 100 * PIECE)
 		sched_yield();
-	start(&j[1], &s, 790 * B, B); /* among the last that are */
+	start(&j[1], &s, (100 * PIECE - 10) * B, B); /* among the last that are */
 	for (bool asked = false; !asked; sched_yield()) {
 		pthread_mutex_lock(&s.remote->lock);
-		struct ck_window *w = ck_windows_find(&s.remote->windows, 790, 0);
+		struct ck_window *w = ck_windows_find(&s.remote->windows, 100 * PIECE - 10, 0);
 		asked = w && w->refs > 1;
 		pthread_mutex_unlock(&s.remote->lock);
 	}
@@ -314,8 +314,8 @@ static void test_first(void **state)
 	join_ok(&j[0]);
 	join_ok(&j[1]);
 	/* Behind those that had their threads, and maybe others that began meanwhile. */
-	assert_true(turn_of(&s, 900) < 2 * 16 + 2);
-	assert_true(turn_of(&s, 790) < 2 * 16 + 2);
+	assert_true(turn_of(&s, 112 * PIECE) < 2 * 16 + 2);
+	assert_true(turn_of(&s, 100 * PIECE - 10) < 2 * 16 + 2);
 	stand_down(&s);
 }
 

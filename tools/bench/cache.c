@@ -5,7 +5,7 @@
  * In DIR, which must be empty, a blob of MIB (1024) is put block by block, here and there, blocks
  * are got at random, by one thread and by two, and a sixteenth of it is evicted: by us, and by
  * SQLite, in turn. SQLite has what helps it: a write-ahead log, no syncing (we have none, either),
- * pages of 32 KiB, prepared statements, and an index by last use; and it makes the same checksum.
+ * pages of a block, prepared statements, and an index by last use; and it makes the same checksum.
  * Prints medians.
  */
 #include <fcntl.h>
@@ -116,7 +116,7 @@ struct sqlite {
 static void *sqlite_open(const char *dir)
 {
 	static const char setup[] =
-	    "PRAGMA page_size = 32768; PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;"
+	    "PRAGMA page_size = 16384; PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF;"
 	    "PRAGMA busy_timeout = 10000;"
 	    "CREATE TABLE IF NOT EXISTS blocks (id INTEGER PRIMARY KEY, used INTEGER, sum INTEGER,"
 	    " data BLOB);"

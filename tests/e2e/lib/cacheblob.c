@@ -18,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BLOCK = 32768, HEADER = 64 };
+enum { BLOCK = 16384, HEADER = 64 };
 
 /* CRC-32C, bit by bit, without the usual inversions. */
 static uint32_t crc(uint32_t seed, const uint8_t *p, size_t n)

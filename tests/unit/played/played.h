@@ -10,7 +10,8 @@
 #include "fs/registry/remote.h"
 #include "tests/unit/lib/unit.h"
 
-enum { B = CK_CACHE_BLOCK, PLAYED_CALLS = 4096 };
+/* PIECE: blocks that are asked for at once, at least; twice that read in order proves a reader. */
+enum { B = CK_CACHE_BLOCK, PIECE = (256 << 10) / B, PLAYED_CALLS = 4096 };
 
 /* The part of a registry that a remote blob sees. */
 struct ck_registry {
