@@ -23,8 +23,9 @@ struct ck_background_item {
 
 /*
  * What to fetch of the layers of STACK, which come from REMOTES (one for each; NULL: not from a
- * registry): what their indexes say first, a range of each in turn; with ALL all of them behind
- * it, in pieces. *OUT, N of them, is the caller's to free. Errors: -ENOMEM.
+ * registry), and of the windows of their indexes: what the indexes say first, a range of each in
+ * turn; with ALL all of them behind it, in pieces. *OUT, N of them, is the caller's to free.
+ * Errors: -ENOMEM.
  */
 CK_MUST_CHECK int ck_background_plan(struct ck_background_item **out, size_t *n, size_t *n_urgent,
 				     const struct ck_stack *stack, struct ck_remote *const *remotes,

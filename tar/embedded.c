@@ -129,7 +129,7 @@ static int open_index(struct ck_pass_result *out, const struct tail *t, uint64_t
 		rc = ck_fail(err, -EBADMSG,
 			     "diff_id check failed: the index is of another tar stream than the "
 			     "image's config says");
-	else if (r.tags.n_tags || r.units.compression != CK_COMPRESSION_ZSTD)
+	else if (r.tags.n_tags || r.apart.len || r.units.compression != CK_COMPRESSION_ZSTD)
 		rc = ck_fail(err, -EBADMSG, "the index is not one of a sealed layer");
 	if (rc < 0)
 		ck_pass_result_free(&r);

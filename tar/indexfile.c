@@ -6,14 +6,16 @@
 #include <zstd.h>
 
 #include "base/secret.h"
+#include "tar/cipher/gcmkey.h"
 #include "tar/index/check.h"
+#include "tar/windowblob.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "indexes are used as they lie");
 /* The layout of the file is that of these structs: another version begins where one changes, or
  * what the scan makes of a tar. 2: times before 1970, modes beside access control lists. 3: the
  * same with one more section; without anything in it, version 2 is written, which older readers
- * know. */
-enum { VERSION = 2, VERSION_PREFETCH = 3 };
+ * know. 4: its windows are elsewhere. */
+enum { VERSION = 2, VERSION_PREFETCH = 3, VERSION_APART = 4 };
 _Static_assert(sizeof(struct ck_entry) == 80 && sizeof(struct ck_extent) == 24 &&
 		   sizeof(struct ck_xattr) == 16 && sizeof(struct ck_point) == 32 &&
 		   sizeof(struct ck_unit_start) == 16 && sizeof(struct ck_range) == 16,
@@ -44,7 +46,16 @@ struct header {
 	struct {
 		uint64_t off, n; /* from the header's start; elements */
 	} section[N_SECTIONS];
+	struct {
+		uint8_t digest[32];
+		uint64_t len;
+		uint8_t key[CK_GCM_KEY];
+	} apart; /* the blob of windows */
 };
+
+_Static_assert(sizeof(struct header) ==
+		   16 + sizeof(struct ck_indexfile_about) + 40 + 16 * N_SECTIONS + 72,
+	       "the header of an index has no gaps");
 
 /* Sections of a file of that version, and the bytes of its header. */
 static int n_sections(uint32_t version)
@@ -54,6 +65,8 @@ static int n_sections(uint32_t version)
 
 static size_t header_len(uint32_t version)
 {
+	if (version >= VERSION_APART)
+		return sizeof(struct header);
 	return offsetof(struct header, section) +
 	       (size_t)n_sections(version) * sizeof((struct header *)NULL)->section[0];
 }
@@ -78,7 +91,10 @@ static int lay_out(struct ck_buf *out, const struct ck_pass_result *what,
 {
 	const struct ck_index *x = &what->index;
 	const struct ck_units *u = &what->units;
-	struct header h = { .version = x->n_prefetch ? VERSION_PREFETCH : VERSION,
+	bool apart = what->apart.len > 0;
+	struct header h = { .version = apart	       ? VERSION_APART
+				       : x->n_prefetch ? VERSION_PREFETCH
+						       : VERSION,
 			    .compression = u->compression,
 			    .tar_len = u->len };
 	const struct {
@@ -91,7 +107,7 @@ static int lay_out(struct ck_buf *out, const struct ck_pass_result *what,
 		[HEAP] = { x->heap, x->heap_len },
 		[POINTS] = { u->points, u->n_points },
 		[UNITS] = { u->units, u->n_units },
-		[WINDOWS] = { u->windows, u->windows_len },
+		[WINDOWS] = { u->windows, apart ? 0 : u->windows_len },
 		[TAGS] = { what->tags.tags, what->tags.n_tags },
 		[PREFETCH] = { x->prefetch, x->n_prefetch },
 	};
@@ -104,6 +120,11 @@ static int lay_out(struct ck_buf *out, const struct ck_pass_result *what,
 	h.about = *about;
 	if (what->tags.n_tags)
 		memcpy(h.tag_key, what->tags.key.data, sizeof h.tag_key);
+	if (apart) {
+		memcpy(h.apart.digest, what->apart.digest, sizeof h.apart.digest);
+		h.apart.len = what->apart.len;
+		memcpy(h.apart.key, what->apart.key.data, sizeof h.apart.key);
+	}
 	int rc = ck_buf_reserve(out, total, err);
 	if (rc == 0)
 		rc = ck_buf_add(out, &h, head, err);
@@ -148,10 +169,10 @@ static int section(const uint8_t *whole, size_t len, const struct header *h, enu
 
 static int check_header(const struct header *h, struct ck_err *err)
 {
-	if (memcmp(h->magic, magic, sizeof magic) != 0 ||
-	    (h->version != VERSION && h->version != VERSION_PREFETCH))
-		return ck_fail(err, -EBADMSG, "not a layer index of version %d or %d", VERSION,
-			       VERSION_PREFETCH);
+	if (memcmp(h->magic, magic, sizeof magic) != 0 || h->version < VERSION ||
+	    h->version > VERSION_APART)
+		return ck_fail(err, -EBADMSG, "not a layer index of version %d to %d", VERSION,
+			       VERSION_APART);
 	if (h->compression > CK_COMPRESSION_ZSTD || h->tar_len > INT64_MAX)
 		return ck_fail(err, -EBADMSG, "the index is malformed");
 	return 0;
@@ -166,8 +187,27 @@ static int take_tag_key(struct ck_pass_result *r, const struct header *h, struct
 	return rc < 0 ? rc : ck_tags_ready(&r->tags, err);
 }
 
-/* The header of the index P[0..LEN), whose own copy of the tags' key is wiped. Sections that its
- * version does not have are empty. */
+/* The blob that holds the windows, as HEADER has it. A window takes its tag along: so many bytes
+ * less can be windows. */
+static int take_apart(struct ck_pass_result *r, const struct header *h, struct ck_err *err)
+{
+	struct ck_windows_apart *a = &r->apart;
+
+	if (r->units.windows_len || h->apart.len <= CK_WINDOW_TAG ||
+	    h->apart.len > CK_INDEXFILE_MAX)
+		return ck_fail(err, -EBADMSG, "the index's windows are malformed");
+	int rc = ck_secret_new(&a->key, sizeof h->apart.key, err);
+	if (rc < 0)
+		return rc;
+	memcpy(a->key.data, h->apart.key, sizeof h->apart.key);
+	memcpy(a->digest, h->apart.digest, sizeof a->digest);
+	a->len = h->apart.len;
+	r->units.windows_len = (size_t)h->apart.len - CK_WINDOW_TAG;
+	return 0;
+}
+
+/* The header of the index P[0..LEN), whose own copies of keys are wiped. What its version does not
+ * have is empty. */
 static int take_header(struct header *h, uint8_t *p, size_t len, struct ck_err *err)
 {
 	*h = (struct header){ 0 };
@@ -178,10 +218,15 @@ static int take_header(struct header *h, uint8_t *p, size_t len, struct ck_err *
 	if (len < header_len(h->version))
 		return ck_fail(err, -EBADMSG, "the index is shorter than its header");
 	int rc = check_header(h, err);
-	if (rc == 0)
-		memcpy(h->section, p + offsetof(struct header, section),
-		       (size_t)n_sections(h->version) * sizeof h->section[0]);
-	return rc;
+	if (rc < 0)
+		return rc;
+	memcpy(h->section, p + offsetof(struct header, section),
+	       (size_t)n_sections(h->version) * sizeof h->section[0]);
+	if (h->version >= VERSION_APART) {
+		memcpy(&h->apart, p + offsetof(struct header, apart), sizeof h->apart);
+		ck_wipe(p + offsetof(struct header, apart.key), sizeof h->apart.key);
+	}
+	return 0;
 }
 
 /* Points R's tables into R->whole, LEN bytes. */
@@ -216,6 +261,8 @@ static int point_into(struct ck_pass_result *r, struct ck_indexfile_about *about
 	*about = h.about;
 	if (rc == 0 && r->tags.n_tags)
 		rc = take_tag_key(r, &h, err);
+	if (rc == 0 && h.version >= VERSION_APART)
+		rc = take_apart(r, &h, err);
 	ck_wipe(&h, sizeof h);
 	return rc;
 }

@@ -19,12 +19,14 @@
 #include "tar/sealed.h"
 #include "tar/sealedblob.h"
 #include "tar/unitmaker.h"
+#include "tar/windowblob.h"
 
 struct ck_layer {
 	char *name;
 	struct ck_reader *blob;	 /* owned */
 	struct ck_blob_key *key; /* in secret memory; NULL: plain */
 	struct ck_pass_result what;
+	struct ck_windowblob *windows; /* NULL: they are in WHAT, or there are none */
 	enum ck_layer_proof proof;
 	struct ck_reader *plain;
 	struct ck_unitmaker *maker;
@@ -44,10 +46,25 @@ static int read_failed(const struct ck_layer *l, int rc, struct ck_err *err)
 	return rc == -ENOMEM ? rc : (ck_wrap(err, "%s", l->name), -EIO);
 }
 
+/* Says that the units FIRST .. END-1 will be read: at once what would else be asked for unit by
+ * unit, and a unit's window before its bytes, which is slow where blobs are far away. */
+static void advise(const struct ck_layer *l, uint32_t first, uint32_t end)
+{
+	const struct ck_units *u = &l->what.units;
+	uint64_t from = u->points[u->units[first].point].in_off;
+
+	ck_reader_advise(l->plain, from, ck_units_in_end(u, end - 1) - from);
+	if (l->windows)
+		ck_windowblob_advise(l->windows, u, u->units[first].point, u->units[end - 1].point);
+}
+
 /* Decompresses unit IDX into BUF: the cache's fill function. */
 static int fill(void *owner, uint32_t idx, uint8_t *buf, size_t nbytes, struct ck_err *err)
 {
 	const struct ck_layer *l = owner;
+
+	if (l->windows)
+		advise(l, idx, idx + 1);
 	int rc = ck_unitmaker_make(l->maker, idx, buf, nbytes, err);
 
 	return rc < 0 ? read_failed(l, rc, err) : 0;
@@ -60,16 +77,6 @@ static int get_unit(struct ck_layer *l, uint32_t idx, struct ck_unit **unit, con
 	size_t nbytes = (size_t)(ck_units_end(u, idx) - u->units[idx].out_off);
 
 	return ck_unitcache_get(l->cache, l, idx, nbytes, fill, unit, data, err);
-}
-
-/* Says that the units FIRST .. END-1 will be read: at once what would else be asked for unit by
- * unit, which is slow where the blob is far away. */
-static void advise(const struct ck_layer *l, uint32_t first, uint32_t end)
-{
-	const struct ck_units *u = &l->what.units;
-	uint64_t from = u->points[u->units[first].point].in_off;
-
-	ck_reader_advise(l->plain, from, ck_units_in_end(u, end - 1) - from);
 }
 
 /* Units to be prepared, one after the other. */
@@ -263,7 +270,7 @@ static size_t index_max(uint64_t blob_len)
 	return max < CK_SEALED_MAX ? (size_t)max : CK_SEALED_MAX;
 }
 
-/* In the first of the stores up to END that keeps any; NULL: of all. */
+/* In the first of the stores up to END that keeps any. */
 static void keep_index(const struct ck_layer *l, const char *digest, const struct ck_buf *sealed,
 		       const struct ck_index_store *store, const struct ck_index_store *end)
 {
@@ -273,8 +280,30 @@ static void keep_index(const struct ck_layer *l, const char *digest, const struc
 		store = store->next;
 	if (store == end)
 		return;
-	if (store->save(store->ctx, digest, sealed->data, sealed->len, &err) < 0)
+	if (store->save(store->ctx, digest, sealed->data, sealed->len, NULL, &err) < 0)
 		ck_log(CK_LOG_WARNING, "%s: its index cannot be kept: %s", l->name, err.msg);
+}
+
+/* The windows of the index that l->what is, where they are apart: in the first of the STORES that
+ * has them. Whether it still has them is known when they are read. */
+static int open_windows(struct ck_layer *l, const struct ck_index_store *stores, struct ck_err *err)
+{
+	const struct ck_windows_apart *a = &l->what.apart;
+	struct ck_reader *blob = NULL;
+
+	if (!a->len)
+		return 0;
+	for (const struct ck_index_store *s = stores; s && !blob; s = s->next)
+		if (s->blob && s->blob(s->ctx, a->digest, a->len, &blob, err) < 0)
+			blob = NULL;
+	if (!blob)
+		return ck_fail(err, -ENOENT, "its decompression windows are not there");
+	int rc = ck_windowblob_open(&l->windows, blob, a, l->name, err);
+	if (rc < 0)
+		ck_reader_close(blob);
+	else
+		l->what.units.store = ck_windowblob_store(l->windows);
+	return rc;
 }
 
 /* The index that an earlier pass sealed, from STORE, which is one of ALL: those before it keep it
@@ -288,13 +317,18 @@ static int load_index(struct ck_layer *l, const struct ck_layer_spec *spec, uint
 
 	ck_digest_str(digest, spec->digest);
 	int rc = store->load(store->ctx, digest, &sealed, &err);
+	if (rc == -ENOENT)
+		return rc;
 	if (rc == 0)
 		rc = ck_sealed_read(&l->what, spec, blob_len, sealed.data, sealed.len, &err);
-	if (rc == 0)
-		keep_index(l, digest, &sealed, all, store);
-	if (rc < 0 && rc != -ENOENT)
+	if (rc == 0 && (rc = open_windows(l, all, &err)) < 0)
+		ck_pass_result_free(&l->what);
+	if (rc < 0) {
 		ck_log(CK_LOG_WARNING, "%s: a kept index of it is not used: %s", l->name, err.msg);
-	return rc < 0 ? -ENOENT : 0;
+		return -ENOENT;
+	}
+	keep_index(l, digest, &sealed, all, store);
+	return 0;
 }
 
 /* The index in the layer itself. 0 with l->what set, or -ENOENT. */
@@ -329,6 +363,7 @@ static void save_index(const struct ck_layer *l, const struct ck_layer_spec *spe
 		       uint64_t blob_len, const struct ck_index_store *store)
 {
 	CK_BUF sealed = { .max = CK_SEALED_MAX };
+	CK_BUF windows = { .max = CK_SEALED_MAX };
 	char digest[CK_DIGEST_STR];
 	struct ck_err err = { 0 };
 
@@ -337,10 +372,12 @@ static void save_index(const struct ck_layer *l, const struct ck_layer_spec *spe
 	if (!store || !spec->key)
 		return;
 	ck_digest_str(digest, spec->digest);
-	if (ck_sealed_write(&sealed, &l->what, spec, blob_len, &err) < 0)
+	struct ck_buf *apart = store->apart ? &windows : NULL;
+	int rc = ck_sealed_write(&sealed, apart, &l->what, spec, blob_len, &err);
+	if (rc == 0)
+		rc = store->save(store->ctx, digest, sealed.data, sealed.len, apart, &err);
+	if (rc < 0)
 		ck_log(CK_LOG_WARNING, "%s: its index cannot be kept: %s", l->name, err.msg);
-	else
-		keep_index(l, digest, &sealed, store, NULL);
 }
 
 /* What there is to know of the layer: from an index, else by the pass. */
@@ -425,6 +462,7 @@ void ck_layer_close(struct ck_layer *l)
 	end_readahead(l);
 	ck_unitcache_drop(l->cache, l);
 	ck_unitmaker_close(l->maker);
+	ck_windowblob_close(l->windows);
 	ck_reader_close(l->plain);
 	ck_pass_result_free(&l->what);
 	ck_reader_close(l->blob);
@@ -471,6 +509,33 @@ int ck_layer_prefetch(const struct ck_layer *l, bool all, struct ck_range **out,
 						 .all = all };
 
 	return ck_blobranges(out, n, &spec, err);
+}
+
+const uint8_t *ck_layer_windows(const struct ck_layer *l, uint64_t *len)
+{
+	*len = l->what.apart.len;
+	return l->windows ? l->what.apart.digest : NULL;
+}
+
+int ck_layer_prefetch_windows(const struct ck_layer *l, struct ck_range **out, size_t *n,
+			      struct ck_err *err)
+{
+	const struct ck_units *u = &l->what.units;
+	const struct ck_index *x = &l->what.index;
+	struct ck_range *r = calloc(x->n_prefetch + 1, sizeof *r);
+
+	*n = 0;
+	if (!r)
+		return ck_nomem(err, "prefetching");
+	for (size_t i = 0; l->windows && i < x->n_prefetch; i++) {
+		const struct ck_range *t = &x->prefetch[i];
+		uint32_t first = ck_units_find(u, t->off);
+		uint32_t last = ck_units_find(u, t->off + t->len - 1);
+		r[*n] = ck_windowblob_range(u, u->units[first].point, u->units[last].point);
+		*n += r[*n].len > 0;
+	}
+	*out = r;
+	return 0;
 }
 
 uint64_t ck_layer_fetched(const struct ck_layer *l)

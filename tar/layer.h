@@ -46,8 +46,14 @@ struct ck_index_store {
 	/* Appends the sealed index of the blob DIGEST ("sha256:<hex>") to OUT, within its max.
 	 * Errors: -ENOENT (none), -EFBIG, others. */
 	int (*load)(void *ctx, const char *digest, struct ck_buf *out, struct ck_err *err);
-	/* NULL: nothing is kept here. */
+	/* NULL: nothing is kept here. With APART the index's windows (tar/windowblob.h) come beside
+	 * it, as the blob WINDOWS; it is empty where there are none, and NULL without APART. */
 	int (*save)(void *ctx, const char *digest, const void *p, size_t nbytes,
+		    const struct ck_buf *windows, struct ck_err *err);
+	bool apart;
+	/* The blob DIGEST of SIZE bytes, to which an index leads; its contents need no check. *OUT
+	 * is the caller's to close. NULL: there are none here. */
+	int (*blob)(void *ctx, const uint8_t digest[32], uint64_t size, struct ck_reader **out,
 		    struct ck_err *err);
 	void *ctx;
 	const struct ck_index_store *next; /* borrowed; NULL: the last */
@@ -102,6 +108,15 @@ enum ck_layer_proof ck_layer_proof(const struct ck_layer *l);
  */
 CK_MUST_CHECK int ck_layer_prefetch(const struct ck_layer *l, bool all, struct ck_range **out,
 				    size_t *n, struct ck_err *err);
+
+/* The blob of windows that the layer's index leads to, borrowed, and its bytes in *LEN; NULL: there
+ * is none. */
+const uint8_t *ck_layer_windows(const struct ck_layer *l, uint64_t *len);
+
+/* As ck_layer_prefetch, of that blob: what is needed to make use of those ranges, in the order of
+ * the tar's. Some bytes may come twice. */
+CK_MUST_CHECK int ck_layer_prefetch_windows(const struct ck_layer *l, struct ck_range **out,
+					    size_t *n, struct ck_err *err);
 
 /* Bytes of the blob read so far, opening included. */
 uint64_t ck_layer_fetched(const struct ck_layer *l);

@@ -271,6 +271,7 @@ int ck_pass_run(struct ck_pass_result *out, const struct ck_layer_spec *spec,
 
 void ck_pass_result_free(struct ck_pass_result *r)
 {
+	ck_windows_apart_free(&r->apart);
 	if (r->whole) {
 		ck_tags_free_key(&r->tags);
 		free(r->whole);

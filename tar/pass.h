@@ -11,11 +11,26 @@
 #include "tar/inflate/units.h"
 #include "tar/layer.h"
 
+/* A blob that holds an index's windows (tar/windowblob.h). */
+struct ck_windows_apart {
+	uint8_t digest[32];
+	uint64_t len; /* bytes; 0: there is none, the windows are in the index */
+	struct ck_secret key;
+};
+
+static inline void ck_windows_apart_free(struct ck_windows_apart *a)
+{
+	ck_secret_free(&a->key);
+	*a = (struct ck_windows_apart){ 0 };
+}
+
 /* What the pass leaves behind, all of it verified. */
 struct ck_pass_result {
 	struct ck_tags tags;
 	struct ck_units units;
 	struct ck_index index;
+	struct ck_windows_apart
+	    apart;   /* of an index from outside: units.store is to be set by it */
 	void *whole; /* when the tables above lie in one block that came from outside */
 };
 

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "tar/cipher/chunked.h"
 #include "tar/indexfile.h"
+#include "tar/windowblob.h"
 
 /* The context that binds an index to its blob. */
 static void set_context(struct ck_chunked_context *c, char text[96], const uint8_t digest[32])
@@ -18,7 +19,27 @@ static void set_context(struct ck_chunked_context *c, char text[96], const uint8
 	*c = (struct ck_chunked_context){ text, n + CK_DIGEST_STR - 1 };
 }
 
-int ck_sealed_write(struct ck_buf *out, const struct ck_pass_result *what,
+/* Packs WHAT with its windows apart, as they go into WINDOWS. */
+static int pack_apart(struct ck_buf *out, struct ck_buf *windows, const struct ck_pass_result *what,
+		      const struct ck_indexfile_about *about, struct ck_err *err)
+{
+	const struct ck_units *u = &what->units;
+	CK_AUTO(ck_freep) struct ck_point *points = calloc(u->n_points, sizeof *points);
+	struct ck_pass_result copy = *what;
+
+	if (!points)
+		return ck_nomem(err, "sealing a layer's index");
+	memcpy(points, u->points, u->n_points * sizeof *points);
+	copy.units.points = points;
+	copy.apart = (struct ck_windows_apart){ 0 };
+	int rc = ck_windowblob_make(windows, &copy.apart, points, u, err);
+	if (rc == 0)
+		rc = ck_indexfile_pack(out, &copy, about, err);
+	ck_windows_apart_free(&copy.apart);
+	return rc;
+}
+
+int ck_sealed_write(struct ck_buf *out, struct ck_buf *windows, const struct ck_pass_result *what,
 		    const struct ck_layer_spec *spec, uint64_t blob_len, struct ck_err *err)
 {
 	CK_BUF plain = { .max = CK_INDEXFILE_MAX };
@@ -30,7 +51,8 @@ int ck_sealed_write(struct ck_buf *out, const struct ck_pass_result *what,
 	memcpy(about.diff_id, spec->diff_id, sizeof about.diff_id);
 	if (spec->key->cipher == CK_CIPHER_CTR)
 		memcpy(about.hmac, spec->key->hmac, sizeof about.hmac);
-	int rc = ck_indexfile_pack(&plain, what, &about, err);
+	int rc = windows && what->units.windows ? pack_apart(&plain, windows, what, &about, err)
+						: ck_indexfile_pack(&plain, what, &about, err);
 	if (rc < 0)
 		return rc;
 	set_context(&context, text, spec->digest);

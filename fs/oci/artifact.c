@@ -120,9 +120,19 @@ static int load(void *ctx, const char *digest, struct ck_buf *out, struct ck_err
 	return rc < 0 ? ck_wrap(err, "the artifact's index of %s", digest) : 0;
 }
 
+static int blob(void *ctx, const uint8_t digest[CK_SHA256_LEN], uint64_t size,
+		struct ck_reader **out, struct ck_err *err)
+{
+	const struct ck_artifact *a = ctx;
+
+	/* Of a registry the image's own source has blobs, which are kept. */
+	return a->source.registry ? ck_fail(err, -ENOENT, "not here")
+				  : ck_layout_blob(&a->source.layout, digest, size, out, err);
+}
+
 struct ck_index_store ck_artifact_store(struct ck_artifact *a)
 {
-	return (struct ck_index_store){ .load = load, .ctx = a };
+	return (struct ck_index_store){ .load = load, .blob = blob, .ctx = a };
 }
 
 static bool has(const struct ck_artifact_index *indexes, size_t n, const uint8_t *layer)
@@ -155,7 +165,11 @@ static int put_indexes(struct ck_blobstore *s, struct ck_buf *manifest,
 				       blobs[i].nbytes, CK_SEALED_MAX);
 		memcpy(x[n_x].layer, blobs[i].layer_digest, CK_SHA256_LEN);
 		x[n_x].size = blobs[i].nbytes;
+		x[n_x].windows_size = blobs[i].n_windows;
 		rc = ck_blobstore_put(s, blobs[i].p, blobs[i].nbytes, x[n_x].digest, err);
+		if (rc == 0 && blobs[i].n_windows)
+			rc = ck_blobstore_put(s, blobs[i].windows, blobs[i].n_windows,
+					      x[n_x].windows, err);
 		n_x++;
 	}
 	return rc < 0 ? rc : ck_artifactdoc_make(manifest, subject, x, n_x, created, err);

@@ -14,11 +14,14 @@
 #include "fs/registry/registry.h"
 #include "tar/layer.h"
 
-/* A sealed index, and the digest of the layer's blob that it is about. All borrowed. */
+/* A sealed index, the digest of the layer's blob that it is about, and the blob of its windows
+ * (tar/windowblob.h) where there are any. All borrowed. */
 struct ck_index_blob {
 	const uint8_t *layer_digest; /* CK_SHA256_LEN bytes */
 	const void *p;
 	size_t nbytes;
+	const void *windows;
+	size_t n_windows;
 };
 
 /*

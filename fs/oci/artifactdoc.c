@@ -11,6 +11,8 @@
 #define LAYER_KEY "io.cloakfs.layer"
 #define CREATED	  "org.opencontainers.image.created" /* OCI image spec v1.1, annotations.md */
 
+enum { LAYERS_MAX = 2 * CK_MANIFEST_MAX_LAYERS }; /* an index and its windows for each */
+
 static int by_layer(const void *a, const void *b)
 {
 	const struct ck_artifact_index *x = a, *y = b;
@@ -44,9 +46,9 @@ static int read_indexes(struct ck_artifactdoc *d, const json_t *layers, struct c
 {
 	size_t n = json_array_size(layers);
 
-	if (n > CK_MANIFEST_MAX_LAYERS)
+	if (n > LAYERS_MAX)
 		return ck_fail(err, -EBADMSG, "it has %zu layers, more than the %d allowed", n,
-			       CK_MANIFEST_MAX_LAYERS);
+			       LAYERS_MAX);
 	d->indexes = calloc(n ? n : 1, sizeof *d->indexes);
 	if (!d->indexes)
 		return ck_nomem(err, "reading an artifact");
@@ -188,8 +190,13 @@ int ck_artifactdoc_make(struct ck_buf *out, const struct ck_descriptor *subject,
 	json_t *layers = json_array();
 	bool ok = layers;
 
-	for (size_t i = 0; ok && i < n; i++)
-		ok = json_array_append_new(layers, layer_json(&indexes[i])) == 0;
+	for (size_t i = 0; ok && i < n; i++) {
+		const struct ck_artifact_index *x = &indexes[i];
+		ok = json_array_append_new(layers, layer_json(x)) == 0 &&
+		     (!x->windows_size ||
+		      json_array_append_new(layers, ck_descriptor_json(CK_WINDOWS_TYPE, x->windows,
+								       x->windows_size)) == 0);
+	}
 	/* It takes what it is given, also when it fails. */
 	CK_JSON *j = json_pack(
 	    "{s:i,s:s,s:s,s:o,s:o,s:o}", "schemaVersion", 2, "mediaType", CK_MEDIA_MANIFEST,

@@ -4,7 +4,9 @@
  * subject, the empty descriptor); OCI distribution spec v1.1, "Referrers Tag Schema".
  *
  * The artifact's manifest has one layer for each sealed index, with the annotation
- * io.cloakfs.layer = the digest of the layer that it is the index of.
+ * io.cloakfs.layer = the digest of the layer that it is the index of; and one for each blob of
+ * windows (tar/windowblob.h), so that whoever copies or keeps the artifact does so with them:
+ * which index it is of, that index says.
  * All bytes here are hostile; nothing here opens a file.
  */
 #ifndef CK_ARTIFACTDOC_H
@@ -18,12 +20,16 @@
 #include "fs/oci/manifest.h"
 
 #define CK_ARTIFACT_TYPE "application/vnd.cloakfs.index.v1"
+#define CK_WINDOWS_TYPE	 "application/vnd.cloakfs.windows.v1"
 
 /* One sealed index, a blob of SIZE bytes, at most CK_SEALED_MAX. */
 struct ck_artifact_index {
 	uint8_t layer[CK_SHA256_LEN]; /* digest of what it is the index of */
 	uint8_t digest[CK_SHA256_LEN];
 	uint64_t size;
+	/* Written, and not read back. */
+	uint8_t windows[CK_SHA256_LEN];
+	uint64_t windows_size; /* bytes; 0: it has none apart */
 };
 
 struct ck_artifactdoc {

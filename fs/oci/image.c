@@ -15,6 +15,12 @@
 
 enum { MAX_NESTED = 2 };
 
+/* A blob that is no layer. */
+struct other {
+	uint8_t digest[CK_SHA256_LEN];
+	struct ck_remote *remote; /* NULL: a layout's */
+};
+
 /* What an image owns; PUB is what its users see. */
 struct store {
 	struct ck_image pub;
@@ -24,6 +30,8 @@ struct store {
 	struct ck_manifest doc;
 	struct ck_image_layer *layers;
 	struct ck_remote **remotes; /* of the layers' blobs that were opened last */
+	struct other *others;	    /* n_others of them, owned */
+	size_t n_others;
 };
 
 static void store_free(struct store *s)
@@ -37,6 +45,7 @@ static void store_free(struct store *s)
 	ck_manifest_free(&s->doc);
 	free(s->layers);
 	free(s->remotes);
+	free(s->others);
 	free(s);
 }
 
@@ -284,6 +293,41 @@ int ck_image_blob(const struct ck_image *img, size_t idx, struct ck_reader **out
 			       img->n_layers);
 	return ck_source_blob(&s->source, img->layers[idx].digest, img->layers[idx].size, out,
 			      &s->remotes[idx], err);
+}
+
+static struct other *other(const struct store *s, const uint8_t digest[CK_SHA256_LEN])
+{
+	for (size_t i = 0; i < s->n_others; i++)
+		if (memcmp(s->others[i].digest, digest, CK_SHA256_LEN) == 0)
+			return &s->others[i];
+	return NULL;
+}
+
+int ck_image_other_blob(const struct ck_image *img, const uint8_t digest[CK_SHA256_LEN],
+			uint64_t size, struct ck_reader **out, struct ck_err *err)
+{
+	struct store *s = img->store;
+	struct other *o = other(s, digest);
+
+	if (!o) {
+		o = reallocarray(s->others, s->n_others + 1, sizeof *o);
+		if (!o)
+			return ck_nomem(err, "opening a blob");
+		s->others = o;
+		o = &o[s->n_others++];
+		memcpy(o->digest, digest, sizeof o->digest);
+	}
+	o->remote = NULL;
+	return ck_source_blob(&s->source, digest, size, out, &o->remote, err);
+}
+
+struct ck_remote *ck_image_other_remote(const struct ck_image *img,
+					const uint8_t digest[CK_SHA256_LEN])
+{
+	const struct store *s = img->store;
+	const struct other *o = s ? other(s, digest) : NULL;
+
+	return o ? o->remote : NULL;
 }
 
 struct ck_net *ck_image_net(const struct ck_image *img)

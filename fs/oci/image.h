@@ -78,4 +78,10 @@ static inline void ck_image_closep(struct ck_image **img)
 CK_MUST_CHECK int ck_image_blob(const struct ck_image *img, size_t idx, struct ck_reader **out,
 				struct ck_err *err);
 
+/* Likewise the blob DIGEST of SIZE bytes in the same place, which no layer need be. In one thread
+ * at a time. */
+CK_MUST_CHECK int ck_image_other_blob(const struct ck_image *img,
+				      const uint8_t digest[CK_SHA256_LEN], uint64_t size,
+				      struct ck_reader **out, struct ck_err *err);
+
 #endif

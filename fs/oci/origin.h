@@ -18,4 +18,9 @@ void ck_image_cancel(const struct ck_image *img);
  * opened. NULL instead of an array: an image that is no one's but the caller's. */
 struct ck_remote *const *ck_image_remotes(const struct ck_image *img);
 
+/* The blob DIGEST that ck_image_other_blob opened last, as long as it is open; NULL: it is local,
+ * or was not opened. */
+struct ck_remote *ck_image_other_remote(const struct ck_image *img,
+					const uint8_t digest[CK_SHA256_LEN]);
+
 #endif

@@ -9,8 +9,9 @@
 #include "base/file.h"
 #include "fs/registry/remote_steps.h"
 
-/* PROVED: bytes that somebody reads in order before anything is fetched for him ahead. */
-enum { B = CK_CACHE_BLOCK, PROVED = 512 << 10 };
+/* PROVED: bytes that somebody reads in order before anything is fetched for him ahead: more than a
+ * unit of a layer has, which is read in order whoever wants a byte of it. */
+enum { B = CK_CACHE_BLOCK, PROVED = 1280 << 10 };
 
 static uint64_t block_end(const struct ck_remote *r, uint64_t off)
 {

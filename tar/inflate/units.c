@@ -124,6 +124,7 @@ int ck_units_check(const struct ck_units *u, struct ck_err *err)
 		if (p->out_off > u->len || p->in_off > u->in_len || p->bits > 7 || p->mid > 1 ||
 		    p->window_off > u->windows_len ||
 		    p->window_len > u->windows_len - p->window_off ||
+		    p->window_len > CK_WINDOW_PACKED_MAX ||
 		    (i && (p->in_off < p[-1].in_off || p->out_off < p[-1].out_off)))
 			return ck_fail(err, -EBADMSG, "point %zu of the index is malformed", i);
 	}
@@ -177,10 +178,23 @@ bool ck_units_alone(const struct ck_units *u, uint32_t idx)
 int ck_units_window(const struct ck_units *u, const struct ck_point *p, uint8_t out[CK_WINDOW_LEN],
 		    size_t *len, struct ck_err *err)
 {
+	uint8_t own[CK_WINDOW_PACKED_MAX];
+	const uint8_t *packed = own;
+
 	*len = 0;
 	if (p->window_len == 0)
 		return 0;
-	size_t n = ZSTD_decompress(out, CK_WINDOW_LEN, u->windows + p->window_off, p->window_len);
+	if (u->windows) {
+		packed = u->windows + p->window_off;
+	} else if (!u->store.read) {
+		return ck_fail(err, -EIO, "the decompression windows are elsewhere");
+	} else {
+		int rc = u->store.read(u->store.ctx, (uint32_t)(p - u->points), p->window_off,
+				       p->window_len, own, err);
+		if (rc < 0)
+			return rc;
+	}
+	size_t n = ZSTD_decompress(out, CK_WINDOW_LEN, packed, p->window_len);
 	if (ZSTD_isError(n))
 		return ck_fail(err, -EIO, "decompression window: %s", ZSTD_getErrorName(n));
 	*len = n;

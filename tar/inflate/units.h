@@ -22,7 +22,9 @@ enum ck_compression { CK_COMPRESSION_NONE, CK_COMPRESSION_GZIP, CK_COMPRESSION_Z
 
 enum {
 	CK_WINDOW_LEN = 32768, /* RFC 1951: the farthest a match reaches back */
-	CK_UNIT_MAX = 4 << 20  /* bytes of a unit at most */
+	/* Bytes of a window at most as zstd compresses it (its ZSTD_COMPRESSBOUND, rounded up). */
+	CK_WINDOW_PACKED_MAX = CK_WINDOW_LEN + 1024,
+	CK_UNIT_MAX = 4 << 20 /* bytes of a unit at most */
 };
 
 struct ck_point {
@@ -39,6 +41,15 @@ struct ck_unit_start {
 	uint32_t point;
 };
 
+/* Where windows are that are not in memory. */
+struct ck_windowstore {
+	/* Gives the window of point number POINT, LEN bytes at OFF of what the store holds, as zstd
+	 * compressed it. From any thread. */
+	int (*read)(void *ctx, uint32_t point, uint64_t off, size_t len, uint8_t *out,
+		    struct ck_err *err);
+	void *ctx;
+};
+
 struct ck_units {
 	enum ck_compression compression;
 	uint64_t len;	 /* decompressed bytes in all */
@@ -47,8 +58,10 @@ struct ck_units {
 	size_t n_points, cap_points;
 	struct ck_unit_start *units; /* ascending by out_off, none empty */
 	size_t n_units, cap_units;
-	uint8_t *windows;
+	uint8_t
+	    *windows; /* NULL: there are none, or they are in STORE, borrowed, windows_len of it */
 	size_t windows_len;
+	struct ck_windowstore store;
 	/* While recording: the windows as they come; whoever opens one here may pack them on
 	 * another thread. */
 	struct ck_windows *recorded;
@@ -80,7 +93,7 @@ uint64_t ck_units_in_end(const struct ck_units *u, uint32_t idx);
  * the bytes between the point's in_off and ck_units_in_end. */
 bool ck_units_alone(const struct ck_units *u, uint32_t idx);
 
-/* Writes the window of point P to OUT; its length in *LEN. Errors: -EIO. */
+/* Writes the window of point P to OUT; its length in *LEN. Errors: -EIO, those of the store. */
 CK_MUST_CHECK int ck_units_window(const struct ck_units *u, const struct ck_point *p,
 				  uint8_t out[CK_WINDOW_LEN], size_t *len, struct ck_err *err);
 

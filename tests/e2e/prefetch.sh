@@ -47,7 +47,7 @@ serve() { # [--port N]
 }
 serve
 PORT=${FR_PORT[r]}
-declare -A LAYER SIZE
+declare -A LAYER SIZE WINDOWS WINDOWS_OF WHOLE # WHOLE: layers and windows
 for i in sealed ctr; do
 	for l in 0 1; do
 		LAYER[$i$l]=$(basename "$(layout_blob "$WORK/$i" $l)")
@@ -55,7 +55,13 @@ for i in sealed ctr; do
 	done
 	LAYER[$i]="${LAYER[${i}0]}|${LAYER[${i}1]}"
 	SIZE[$i]=$((SIZE[${i}0] + SIZE[${i}1]))
+	# And blobs of windows, which its indexes lead to.
+	artifact=$(grep -las 'cloakfs.windows' "$WORK/$i/blobs/sha256/"*)
+	WINDOWS[$i]=$(jq '[.layers[] | select(.mediaType | test("windows")) | .size] | add' $artifact </dev/null)
+	WINDOWS_OF[$i]=$(jq -r '[.layers[] | select(.mediaType | test("windows")) | .digest | ltrimstr("sha256:")] | join("|")' $artifact </dev/null)
+	WHOLE[$i]=$((SIZE[$i] + WINDOWS[$i]))
 done
+[ -z "${WINDOWS[sealed]}" ] && [ "${WINDOWS[ctr]}" -gt 100000 ] || bail "windows" "${WINDOWS[*]}"
 
 # ---- helpers ----
 up() { # IMAGE [options]: with an empty cache
@@ -111,10 +117,10 @@ for image in sealed ctr; do
 	fr_mark r
 	up $image --prefetch all --metrics "unix:$WORK/metrics"
 	wait_until 30 prefetched && pass "$image, all: it comes to an end" || fail "$image, all: it comes to an end" "$(progress)"
-	is "[${SIZE[$image]},${SIZE[$image]}]" "$(progress)" "$image, all: of all bytes"
+	is "[${WHOLE[$image]},${WHOLE[$image]}]" "$(progress)" "$image, all: of all bytes"
 	is "" "$(once "${LAYER[$image]}")" "$image, all: each was asked for once"
 	is "${SIZE[$image]}" "$(moved "${LAYER[$image]}")" "$image, all: and no other"
-	size=$(awk -v n="${SIZE[$image]}" 'BEGIN { printf "%.1f MiB", n / 1048576 }')
+	size=$(awk -v n="${WHOLE[$image]}" 'BEGIN { printf "%.1f MiB", n / 1048576 }')
 	matches "^  prefetch    $size of $size\$" "$("$CLOAKFS" status "$MNT")" "$image, all: people see it"
 	curl -sS --unix-socket "$WORK/metrics" http://x/metrics >"$WORK/text" 2>&1
 	for i in 0 1; do
@@ -123,7 +129,7 @@ for image in sealed ctr; do
 			"$(for m in fetched_bytes_total cache_kept_bytes cache_kept_ratio; do sed -n "s/^cloakfs_layer_$m$labels //p" "$WORK/text"; done | xargs)" \
 			"$image, all: metrics of layer $i: fetched as the registry says, and kept"
 	done
-	is "$(moved "${LAYER[$image]}") ${SIZE[$image]} ${SIZE[$image]} ${SIZE[$image]}" \
+	is "${WHOLE[$image]} ${SIZE[$image]} ${WHOLE[$image]} ${WHOLE[$image]}" \
 		"$(for m in fetched_bytes_total cache_kept_bytes prefetch_bytes prefetch_done_bytes; do sed -n "s/^cloakfs_$m //p" "$WORK/text"; done | xargs)" \
 		"$image, all: metrics of the mount"
 	fr_stop r
@@ -145,12 +151,16 @@ for image in sealed ctr; do
 	before=$(moved "${LAYER[$image]}")
 	is "[0,0]" "$(progress)" "$image, none: nothing is to be fetched"
 	! "$CLOAKFS" status "$MNT" | grep -q '^  prefetch' && pass "$image, none: nor seen" || fail "$image, none: nor seen"
+	is 0 "$(fr_log r | grep -c "${WINDOWS_OF[$image]:-nothing}")" "$image, none: of windows no byte"
 	ok "$image, none: files are read" right 'f/1[56]'
+	windows=$(moved "${WINDOWS_OF[$image]:-nothing}")
+	[ $image = sealed ] || { [ "$windows" -gt 0 ] && [ "$windows" -lt $((WINDOWS[$image] * 3 / 4)) ]; } &&
+		pass "$image, none: then of few ($windows)" || fail "$image, none: then of few" "$windows of ${WINDOWS[$image]}"
 	curl -sS --unix-socket "$WORK/metrics" http://x/metrics >"$WORK/text" 2>&1
 	down
 	[ "$before" -lt 300000 ] && [ "$(moved "${LAYER[$image]}")" -lt 1500000 ] && pass "$image, none: and nothing else is fetched" ||
 		fail "$image, none: and nothing else is fetched" "$before, $(moved "${LAYER[$image]}")"
-	is "$(moved "${LAYER[$image]}")" "$(sed -n "s/^cloakfs_fetched_bytes_total //p" "$WORK/text")" "$image, none: metrics say what was"
+	is "$(fr_log r | awk '$5 ~ /^bytes=/ { sum += $7 } END { print sum }')" "$(sed -n "s/^cloakfs_fetched_bytes_total //p" "$WORK/text")" "$image, none: metrics say what was"
 	is "$("$CLOAKFS" cache ls --json --cache-dir "$C" | jq --arg l "${LAYER[${image}1]}" '.blobs[] | select(.digest | test($l)) | .bytes_there')" \
 		"$(sed -n "s/^cloakfs_layer_cache_kept_bytes{layer=\"1\".* //p" "$WORK/text")" "$image, none: and how much of a layer is kept"
 done
@@ -181,6 +191,7 @@ for image in sealed ctr; do
 	is "" "$(asked "${LAYER[$image]}" | sort -n >"$WORK/more"; cat "$WORK/more" "$WORK/asked" | sort -k 3,3 -k 1,1n |
 		awk '$3 == blob && $1 <= last { print "again: " $0 } { blob = $3; last = $2 }')" "$image, trace: nothing of them is fetched again"
 	[ $image != sealed ] || is "" "$(fr_log r)" "$image, trace: they need no further request"
+	is "" "$(asked "${WINDOWS_OF[$image]:-nothing}")" "$image, trace: nor one for windows"
 	ok "$image, trace: others do" right 'large/7'
 	[ "$(asked "${LAYER[$image]}" | wc -l)" -gt 0 ] && pass "$image, trace: and make them" || fail "$image, trace: and make them"
 	down

@@ -118,7 +118,8 @@ index_both() { # NAME REFERRERS: whether the registry lists what refers to an im
 	ok "$name: index --push" "$CLOAKFS" index --push "docker://$at/app/ctr"
 	artifact=$(sed -n 's/^artifact *\(sha256:[0-9a-f]*\) in .*/\1/p' "$LOG")
 	matches "artifact +sha256:[0-9a-f]{64} in $at/app/ctr" "$(cat "$LOG")" "$name: says what it made"
-	is "$subject application/vnd.cloakfs.index.v1 3" "$(manifest_of "$name" app/ctr "$artifact" |
+	# An index of each layer, and the windows of the one that needs any.
+	is "$subject application/vnd.cloakfs.index.v1 4" "$(manifest_of "$name" app/ctr "$artifact" |
 		jq -r '"\(.subject.digest) \(.artifactType) \(.layers | length)"')" "$name: the artifact refers to the image"
 	if [ "$2" = api ]; then
 		ok "$name: and the tag that would list it is not there" eval "! manifest_of $name app/ctr $tag"

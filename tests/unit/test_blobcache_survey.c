@@ -116,7 +116,7 @@ static void test_old_indexes(void **state)
 	assert_int_equal(access(path_of(s.dir, "index", 7), F_OK), 0);
 	assert_fails(store.load(store.ctx, "sha256:../../etc/passwd", &out, &err), -EBADMSG, &err,
 		     "digest");
-	assert_works(store.save(store.ctx, text, "new", 3, &err), &err);
+	assert_works(store.save(store.ctx, text, "new", 3, NULL, &err), &err);
 	ck_buf_free(&out);
 	assert_works(store.load(store.ctx, text, &out, &err), &err);
 	assert_string_equal(ck_buf_str(&out), "new");

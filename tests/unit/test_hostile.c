@@ -498,7 +498,7 @@ static void test_foreign(void **state)
 	assert_works(try_layer(&f, 500, &t, &err), &err);
 	/* The layer's own index, as one keeps it. */
 	mk_index_of(&what, &f);
-	assert_works(ck_sealed_write(&index, &what, &f.spec, f.blob.len, &err), &err);
+	assert_works(ck_sealed_write(&index, NULL, &what, &f.spec, f.blob.len, &err), &err);
 	ck_pass_result_free(&what);
 	take_blob(&f, &index);
 	assert_fails(try_layer(&f, 500, &t, &err), -EBADMSG, &err, "commitment");

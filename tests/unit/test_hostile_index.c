@@ -39,7 +39,8 @@ static void make(struct fixture *x, uint64_t seed, size_t n_files, size_t file_l
 	mk_reseal(&x->f, gz.data, gz.len);
 	assert_works(ck_reader_open_mem(&r, x->f.blob.data, x->f.blob.len, &err), &err);
 	assert_works(ck_pass_run(&what, &x->f.spec, r, NULL, NULL, NULL, &err), &err);
-	assert_works(ck_sealed_write(&x->index, &what, &x->f.spec, x->f.blob.len, &err), &err);
+	assert_works(ck_sealed_write(&x->index, NULL, &what, &x->f.spec, x->f.blob.len, &err),
+		     &err);
 	ck_pass_result_free(&what);
 }
 
@@ -172,9 +173,10 @@ static int load(void *ctx, const char *digest, struct ck_buf *out, struct ck_err
 	return ck_buf_add(out, s->index->data, s->index->len, err);
 }
 
-static int save(void *ctx, const char *digest, const void *p, size_t nbytes, struct ck_err *err)
+static int save(void *ctx, const char *digest, const void *p, size_t nbytes,
+		const struct ck_buf *windows, struct ck_err *err)
 {
-	(void)digest, (void)p, (void)nbytes, (void)err;
+	(void)digest, (void)p, (void)nbytes, (void)windows, (void)err;
 	((struct shelf *)ctx)->n_saves++;
 	return 0;
 }
@@ -230,9 +232,11 @@ static void test_stores(void **state)
 	};
 	struct ck_index_store stores[N_OF(shelves)];
 	for (size_t i = 0; i < N_OF(shelves); i++)
-		stores[i] =
-		    (struct ck_index_store){ load, i ? save : NULL, &shelves[i],
-					     i + 1 < N_OF(shelves) ? stores + i + 1 : NULL };
+		stores[i] = (struct ck_index_store){ .load = load,
+						     .save = i ? save : NULL,
+						     .ctx = &shelves[i],
+						     .next = i + 1 < N_OF(shelves) ? stores + i + 1
+										   : NULL };
 	assert_int_equal(try_layer(&x, stores, &passed), 0);
 	assert_false(passed);
 	for (size_t i = 0; i < N_OF(shelves); i++)

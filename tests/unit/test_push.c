@@ -329,7 +329,7 @@ static void does_not_go_back(void **state)
 static int write_artifact(struct fixture *f, const char *index, char digest[CK_DIGEST_STR],
 			  struct ck_err *err)
 {
-	const struct ck_index_blob blob = { f->layer, index, strlen(index) };
+	const struct ck_index_blob blob = { f->layer, index, strlen(index), NULL, 0 };
 	const struct ck_push_opts opts = { 0 };
 	const struct ck_registry_opts none = { 0 };
 	CK_AUTO(ck_blobstore_closep) struct ck_blobstore *s = NULL;

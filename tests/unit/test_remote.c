@@ -281,20 +281,20 @@ static void test_in_order(void **state)
 
 	(void)state;
 	stand_up(&s, 512 * B, 0, true);
-	for (uint64_t b = 0; b < 2 * PIECE - 1; b++)
+	for (uint64_t b = 0; b < PROVED - 1; b++)
 		read_ok(&s, b * B, B);
-	assert_int_equal(n_calls(&s), 2 * PIECE - 1);
-	read_ok(&s, (2 * PIECE - 1) * B, B);
-	while (ck_remote_kept(s.remote) < 4 * PIECE * B)
+	assert_int_equal(n_calls(&s), PROVED - 1);
+	read_ok(&s, (PROVED - 1) * B, B);
+	while (ck_remote_kept(s.remote) < (PROVED + 2 * PIECE) * B)
 		sched_yield();
 	size_t before = n_calls(&s);
-	read_ok(&s, 2 * PIECE * B, PIECE * B);
+	read_ok(&s, PROVED * B, PIECE * B);
 	assert_true(n_calls(&s) <= before + 2); /* what comes next */
 	read_ok(&s, 300 * B, B);
 	read_ok(&s, 400 * B, B);
 	read_ok(&s, 350 * B, B);
 	assert_int_equal(most_asked(&s), 1);
-	assert_true(ck_remote_kept(s.remote) < 7 * PIECE * B);
+	assert_true(ck_remote_kept(s.remote) < (PROVED + 5 * PIECE) * B);
 	stand_down(&s);
 }
 
@@ -305,7 +305,7 @@ static void test_grows(void **state)
 
 	(void)state;
 	stand_up(&s, 1024 * B, 0, true);
-	for (uint64_t b = 0, n = 2 * PIECE; n <= 8 * PIECE; n *= 2) {
+	for (uint64_t b = 0, n = PROVED; n <= 4 * PROVED; n *= 2) {
 		for (; b < n; b++) {
 			for (int i = 0; i < 30; i++) /* whatever it proves to be */
 				ck_net_note(s.net, 12500000, 80000, 1000000, 0, false);

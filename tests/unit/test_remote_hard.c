@@ -245,7 +245,7 @@ static void test_ranges_after_all(void **state)
  * what is not fails in time. */
 static void test_dead(void **state)
 {
-	enum { N = 500 * PIECE, RUN = 2 * PIECE + 4 };
+	enum { N = 500 * PIECE, RUN = PROVED + 4 };
 	struct stand s;
 	struct ck_err err = { 0 };
 

@@ -60,7 +60,7 @@ static int measure(const struct ck_buf *tar, size_t rounds, struct ck_err *err)
 	spec.key = &key;
 	size_t n = what.index.n_entries;
 	uint64_t blob_len = CK_CHUNKED_HEADER + tar->len + (tar->len / CK_CHUNK + 1) * CK_CHUNK_TAG;
-	rc = ck_sealed_write(&sealed, &what, &spec, blob_len, err);
+	rc = ck_sealed_write(&sealed, NULL, &what, &spec, blob_len, err);
 	ck_pass_result_free(&what);
 	for (size_t i = 0; rc == 0 && i < rounds; i++) {
 		CK_AUTO(ck_tree_freep) struct ck_tree *tree = NULL;

@@ -44,7 +44,16 @@ static int load(void *ctx, const char *digest, struct ck_buf *out, struct ck_err
 	return s.load(s.ctx, digest, out, err);
 }
 
+/* For an index of that artifact, which may have come from elsewhere this time. */
+static int blob(void *ctx, const uint8_t digest[CK_SHA256_LEN], uint64_t size,
+		struct ck_reader **out, struct ck_err *err)
+{
+	const struct ck_beside *b = ctx;
+
+	return ck_image_other_blob(b->image, digest, size, out, err);
+}
+
 struct ck_index_store ck_beside_store(struct ck_beside *b)
 {
-	return (struct ck_index_store){ .load = load, .ctx = b };
+	return (struct ck_index_store){ .load = load, .blob = blob, .ctx = b };
 }

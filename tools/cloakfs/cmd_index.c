@@ -35,10 +35,12 @@ static int none(void *ctx, const char *digest, struct ck_buf *out, struct ck_err
 	return ck_fail(err, -ENOENT, "it is to be made anew");
 }
 
-static int take(void *ctx, const char *digest, const void *p, size_t nbytes, struct ck_err *err)
+static int take(void *ctx, const char *digest, const void *p, size_t nbytes,
+		const struct ck_buf *windows, struct ck_err *err)
 {
 	struct harvest *h = ctx;
-	CK_AUTO(ck_freep) uint8_t *own = h->n < h->cap ? malloc(CK_SHA256_LEN + nbytes) : NULL;
+	CK_AUTO(ck_freep)
+	uint8_t *own = h->n < h->cap ? malloc(CK_SHA256_LEN + nbytes + windows->len) : NULL;
 
 	if (!own)
 		return ck_nomem(err, "keeping a layer's index");
@@ -46,7 +48,10 @@ static int take(void *ctx, const char *digest, const void *p, size_t nbytes, str
 	if (rc < 0)
 		return rc;
 	memcpy(own + CK_SHA256_LEN, p, nbytes);
-	h->blobs[h->n++] = (struct ck_index_blob){ own, own + CK_SHA256_LEN, nbytes };
+	if (windows->len)
+		memcpy(own + CK_SHA256_LEN + nbytes, windows->data, windows->len);
+	h->blobs[h->n++] = (struct ck_index_blob){ own, own + CK_SHA256_LEN, nbytes,
+						   own + CK_SHA256_LEN + nbytes, windows->len };
 	own = NULL;
 	return 0;
 }
@@ -58,7 +63,7 @@ static int tell(const struct harvest *h, const char *place, const uint8_t manife
 
 	for (size_t i = 0; i < h->n; i++) {
 		ck_digest_str(digest, h->blobs[i].layer_digest);
-		ck_output_size(size, h->blobs[i].nbytes);
+		ck_output_size(size, h->blobs[i].nbytes + h->blobs[i].n_windows);
 		printf("index      %s of layer %.19s...\n", size, digest);
 	}
 	ck_digest_str(digest, manifest);
@@ -129,7 +134,7 @@ static int make(struct ck_session *s, struct target *to, struct harvest *h, cons
 {
 	CK_PREFETCH prefetch = { 0 };
 	CK_AUTO(ck_stack_closep) struct ck_stack *stack = NULL;
-	const struct ck_index_store store = { .load = none, .save = take, .ctx = h };
+	const struct ck_index_store store = { .load = none, .save = take, .apart = true, .ctx = h };
 	struct ck_descriptor subject = { .media_type = s->image->manifest_type,
 					 .size = s->image->manifest_len };
 	uint8_t manifest[CK_SHA256_LEN];

@@ -10,8 +10,9 @@
 #include "fs/registry/remote.h"
 #include "tests/unit/lib/unit.h"
 
-/* PIECE: blocks that are asked for at once, at least; twice that read in order proves a reader. */
-enum { B = CK_CACHE_BLOCK, PIECE = (256 << 10) / B, PLAYED_CALLS = 4096 };
+/* PIECE: blocks that are asked for at once, at least. PROVED: blocks after which who reads in order
+ * has proved it. */
+enum { B = CK_CACHE_BLOCK, PIECE = (256 << 10) / B, PROVED = 5 * PIECE, PLAYED_CALLS = 4096 };
 
 /* The part of a registry that a remote blob sees. */
 struct ck_registry {
