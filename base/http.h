@@ -87,6 +87,7 @@ struct ck_http_res {
 	uint64_t body_us;      /* from there to its end */
 	bool no_tls;	       /* what answered there, if anything, does not speak TLS */
 	bool no_trust;	       /* it speaks TLS, but its certificate was not accepted */
+	bool no_root;	       /* since none of the roots vouches for it */
 };
 
 /* The value of the first header NAME, without spaces around it; NULL: there is none. Borrowed. */

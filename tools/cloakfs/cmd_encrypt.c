@@ -55,13 +55,13 @@ static void note_same_place(const struct ck_options *o)
 		return;
 	if (src.dir && dst.dir && is_same_dir(src.dir, dst.dir))
 		ck_log(
-		    CK_LOG_WARNING,
+		    CK_LOG_INFO,
 		    "note: %s holds the image's layers as they were, too: give another directory "
 		    "away, not this one",
 		    src.dir);
 	if (src.host && dst.host && strcmp(src.host, dst.host) == 0 &&
 	    strcmp(src.repo, dst.repo) == 0)
-		ck_log(CK_LOG_WARNING,
+		ck_log(CK_LOG_INFO,
 		       "note: %s/%s holds the image's layers as they were, too: who may read the "
 		       "one may read the others",
 		       src.host, src.repo);
@@ -143,5 +143,6 @@ const struct ck_command ck_cmd_encrypt = {
 	.required = "r",
 	.min_args = 2,
 	.max_args = 2,
+	.notes = true,
 	.run = run,
 };
