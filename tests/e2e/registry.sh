@@ -102,6 +102,13 @@ ok "umount" "$CLOAKFS" umount "$WORK/mnt"
 mount_image "oci:$WORK/sealed:latest" "$WORK/mnt" --key "$WORK/key.pem" && treedump "$WORK/mnt" >"$WORK/local.tree"
 "$CLOAKFS" umount "$WORK/mnt"
 same "$WORK/local.tree" "$WORK/remote.tree" "the mount shows what the layout has"
+# shellcheck disable=SC2086
+for i in "verify $KEY" "export $KEY --layer 1"; do
+	"$CLOAKFS" $i "$IMAGE" >"$WORK/out" 2>"$LOG"
+	is "cloakfs: note: $IMAGE:latest is $SEALED" "$(cat "$LOG")" "${i%% *} tells it, too"
+done
+"$CLOAKFS" inspect "$IMAGE" >"$WORK/out" 2>"$LOG"
+is "" "$(cat "$LOG")" "inspect, which shows it, does not"
 opens "skopeo's image, not indexed: a pass over it" "docker://$R/test/ctr"
 # shellcheck disable=SC2086
 ok "its index into a directory" "$CLOAKFS" index $KEY --out "$WORK/out.index" "docker://$R/test/ctr"
@@ -129,6 +136,7 @@ refused_without() { # TEXT
 logout
 refused_without "without credentials"
 matches "$R" "$(cat "$LOG")" "the message names the registry"
+matches 'podman login' "$(cat "$LOG")" "and what to do"
 login "$XDG_RUNTIME_DIR/containers/auth.json" "$R" me:wrong
 refused_without "with wrong ones"
 matches "$XDG_RUNTIME_DIR/containers/auth.json" "$(cat "$LOG")" "the message says where they are from"

@@ -203,6 +203,8 @@ matches 'failed +layer 0 .*(not authentic|digest check)' "$("$CLOAKFS" verify --
 fails_with 'layer 0 .*(not authentic|digest check)' "decrypt refuses it" \
 	"$CLOAKFS" decrypt --key "$WORK/rsa.pem" "oci:$WORK/sealed:latest" "oci:$WORK/none:latest"
 ok "and leaves nothing" test ! -e "$WORK/none"
+fails_with 'layer 0 .*(not authentic|digest check)' "export writes nothing of it" \
+	"$CLOAKFS" export --key "$WORK/rsa.pem" --layer 0 "oci:$WORK/sealed:latest"
 cp "$WORK/good" "$blob"
 
 # ---- killed, and in the way ----
