@@ -688,7 +688,7 @@ static void parses_docker_references(void **state)
 		{ "r.example/x:a/b", 0, 0, 0, 0, "not a tag" },
 		{ "r.example/x:" A60 A60 "aaaaaaaaa", 0, 0, 0, 0, "not a tag" },
 		{ "r.example/x@sha256:12", 0, 0, 0, 0, "what follows @" },
-		{ "r.example/x@sha512:12", 0, 0, 0, 0, "not a repository" },
+		{ "r.example/x@sha512:12", 0, 0, 0, 0, "what follows @" },
 		{ "user@r.example/x", 0, 0, 0, 0, "not a registry's HOST" },
 		{ "r.example:/x", 0, 0, 0, 0, "not a registry's HOST" },
 		{ "r.example:65536/x", 0, 0, 0, 0, "not a registry's HOST" },
