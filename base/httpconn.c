@@ -407,5 +407,9 @@ int ck_httpconn_try(struct ck_httpconn *c, const struct ck_httpconn_config *conf
 	res->no_tls = code == CURLE_SSL_CONNECT_ERROR;
 	res->no_trust = code == CURLE_PEER_FAILED_VERIFICATION;
 	res->no_root = res->no_trust && is_rootless(c->easy);
+	/* Of a proxy that it does not understand, curl says all, with the password. */
+	if (strncmp(why, "Unsupported proxy", 17) == 0)
+		return ck_fail(err, -EINVAL,
+			       "the proxy that the environment names for it is not understood");
 	return ck_fail(err, curl_errno(code), "%s", why[0] ? why : curl_easy_strerror(code));
 }

@@ -338,6 +338,9 @@ start "$WORK/tinyproxy.err" unshare --mount --propagation private sh -c \
 wait_until 10 listens_tcp "127.0.0.1:$PROXY" || bail "tinyproxy starts" "$(cat "$WORK/tinyproxy.err")"
 https_proxy=http://127.0.0.1:$PROXY opens "through a proxy of the environment" "docker://$F/test/sealed"
 matches "far.test:${FR_PORT[far]}" "$(cat "$WORK/tinyproxy.log")" "which has seen it"
+https_proxy=http://me:pass4word@127.0.0.1:none refused "a proxy that makes no sense" "https://far.test.*proxy .*not understood" \
+	"docker://$F/test/sealed"
+! grep -q pass4word "$LOG" && pass "its password is not told" || fail "its password is not told" "$(cat "$LOG")"
 https_proxy=http://127.0.0.1:1 no_proxy=registry.test opens "or past it" "docker://$C/test/sealed"
 
 finish

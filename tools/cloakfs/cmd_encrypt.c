@@ -46,11 +46,14 @@ static bool is_same_dir(const char *one, const char *other)
 }
 
 /* In one layout or repository the plain layers are still there when all is done. */
-static void note_same_place(const struct ck_options *o)
+static void note_same_place(const struct ck_options *o, const struct ck_image *image)
 {
 	CK_AUTO(ck_reference_free) struct ck_reference src = { 0 }, dst = { 0 };
+	bool plain = false;
 
-	if (ck_reference_parse(&src, o->args[0], NULL) < 0 ||
+	for (size_t i = 0; i < image->n_layers; i++)
+		plain |= !image->layers[i].encrypted;
+	if (!plain || ck_reference_parse(&src, o->args[0], NULL) < 0 ||
 	    ck_reference_parse(&dst, o->args[1], NULL) < 0)
 		return;
 	if (src.dir && dst.dir && is_same_dir(src.dir, dst.dir))
@@ -102,7 +105,7 @@ static int encrypt(const struct ck_session *s, const struct ck_recipients *r,
 		return ck_fail(err, CK_USAGE,
 			       "--prefetch is for indexes inside sealed layers, packed anew; for "
 			       "others, there is cloakfs index --prefetch");
-	note_same_place(o);
+	note_same_place(o, s->image);
 	int rc = o->layers ? choose(chosen, n, o->layers, err) : 0;
 	if (rc == 0)
 		rc = ck_prefetch_open(&prefetch, o->prefetch, s->image, err);
