@@ -129,6 +129,10 @@ refused "require_digest: no tags" "digest" "$IMAGE:latest"
 opens "require_digest: digests" "$IMAGE@$SEALED"
 config .
 
+fr tokens fault door=token times=2 status=503
+opens "a token service that falters is asked again" "$IMAGE:latest"
+fr tokens clear
+
 # ---- credentials ----
 refused_without() { # TEXT
 	refused "$1" '401|403|credentials|authenticat|denied' "$IMAGE"
