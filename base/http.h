@@ -87,6 +87,7 @@ struct ck_http_res {
 	uint64_t body_us;      /* from there to its end */
 	bool no_tls;	       /* what answered there, if anything, does not speak TLS */
 	bool no_trust;	       /* it speaks TLS, but its certificate was not accepted */
+	bool no_root;	       /* since none of the roots vouches for it */
 };
 
 /* The value of the first header NAME, without spaces around it; NULL: there is none. Borrowed. */
@@ -104,7 +105,8 @@ uint64_t ck_http_res_retry_ms(const struct ck_http_res *res);
  * or 5xx, and only while deadline and tries last.
  * Returns 0 when a whole HTTP answer came, whatever its status: the caller judges
  * it. *RES is the caller's to ck_http_res_free either way.
- * Errors: -ETIMEDOUT, -ECONNREFUSED (no connection), -EPROTO (TLS, a cut or
+ * Errors: -ETIMEDOUT, -ECONNREFUSED (no connection), -EINVAL (a proxy that the environment names
+ * and that makes no sense), -EPROTO (TLS, a cut or
  * malformed answer), -EFBIG (answer above max_body), -ECANCELED, those of the sink, -ENOMEM.
  * They name the URL without its query, which may be a signature.
  */

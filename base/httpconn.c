@@ -2,6 +2,7 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -348,6 +349,19 @@ static int run(struct ck_httpconn *c, struct answer *a, unsigned timeout_ms, CUR
 	return a->rc;
 }
 
+/* Names and times that do not fit are none of these. */
+static bool is_rootless(CURL *c)
+{
+	long why = X509_V_OK;
+
+	curl_easy_getinfo(c, CURLINFO_SSL_VERIFYRESULT, &why);
+	return why == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT ||
+	       why == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
+	       why == X509_V_ERR_UNABLE_TO_VERIFY_LEAF_SIGNATURE ||
+	       why == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT ||
+	       why == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN;
+}
+
 static void read_times(CURL *c, struct ck_http_res *res, bool *sent)
 {
 	curl_off_t ready_us = 0, first_us = 0, total_us = 0;
@@ -392,5 +406,10 @@ int ck_httpconn_try(struct ck_httpconn *c, const struct ck_httpconn_config *conf
 		return 0;
 	res->no_tls = code == CURLE_SSL_CONNECT_ERROR;
 	res->no_trust = code == CURLE_PEER_FAILED_VERIFICATION;
+	res->no_root = res->no_trust && is_rootless(c->easy);
+	/* Of a proxy that it does not understand, curl says all, with the password. */
+	if (strncmp(why, "Unsupported proxy", 17) == 0)
+		return ck_fail(err, -EINVAL,
+			       "the proxy that the environment names for it is not understood");
 	return ck_fail(err, curl_errno(code), "%s", why[0] ? why : curl_easy_strerror(code));
 }

@@ -93,15 +93,20 @@ bool ck_dockername_is_tag(const char *s)
 	return true;
 }
 
+static bool is_address(const char *name, size_t len)
+{
+	return memchr(name, '.', len) || (len == 9 && memcmp(name, "localhost", 9) == 0);
+}
+
 /* Whether a first part NAME[0..LEN) can be a host and not the start of a repository's name. */
 static bool looks_like_host(const char *name, size_t len)
 {
-	if (memchr(name, '.', len) || memchr(name, ':', len) || *name == '[')
+	if (is_address(name, len) || memchr(name, ':', len) || *name == '[')
 		return true;
 	for (size_t i = 0; i < len; i++)
 		if (name[i] >= 'A' && name[i] <= 'Z')
 			return true;
-	return len == 9 && memcmp(name, "localhost", 9) == 0;
+	return false;
 }
 
 static bool all_hex(const char *s)
@@ -143,6 +148,10 @@ int ck_dockername_split(const char *text, char **host, char **repo, char **tag, 
 	CK_AUTO(ck_freep) char *r = NULL;
 	CK_AUTO(ck_freep) char *t = colon ? strdup(colon + 1) : NULL;
 
+	/* Docker would look for an image of that name at docker.io, and we send one there. */
+	if (!slash && is_address(text, name_len))
+		return ck_fail(err, -EINVAL, "\"%.300s\" names a registry, and no repository in it",
+			       text);
 	if (h && strcmp(h, "index.docker.io") == 0)
 		memmove(h, h + 6, sizeof "docker.io");
 	bool library = h && strcmp(h, "docker.io") == 0 && !memchr(name, '/', name_len);

@@ -2,7 +2,8 @@
  * dockername - "HOST[:PORT]/NAME[:TAG]", as people shorten it.
  * Source: distribution/reference (reference.go, normalize.go), which containers/image uses for
  * docker://: a first part that could be no host belongs to docker.io, there a name of one part
- * is in "library/", and the tag is "latest" where nobody says.
+ * is in "library/", and the tag is "latest" where nobody says. Unlike there a host alone
+ * ("r.example:5000") is refused, not taken for an image of docker.io.
  */
 #ifndef CK_DOCKERNAME_H
 #define CK_DOCKERNAME_H

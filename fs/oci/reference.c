@@ -9,6 +9,11 @@
 	"write docker://HOST/NAME[:TAG], oci:DIR[:REF] or dir:DIR, with @sha256:... behind it to " \
 	"pin a digest"
 
+static int bad_pin(const char *text, struct ck_err *err)
+{
+	return ck_fail(err, -EINVAL, "image \"%s\": what follows @ is not sha256:<64 hex>", text);
+}
+
 /* Takes a trailing "@sha256:<hex>" off TEXT. */
 static int take_pin(char *text, char pin[CK_DIGEST_STR], struct ck_err *err)
 {
@@ -18,18 +23,22 @@ static int take_pin(char *text, char pin[CK_DIGEST_STR], struct ck_err *err)
 	if (!at || strncmp(at, "@sha256:", 8) != 0)
 		return 0;
 	if (ck_digest_parse(raw, at + 1, NULL) < 0)
-		return ck_fail(err, -EINVAL, "image \"%s\": what follows @ is not sha256:<64 hex>",
-			       text);
+		return bad_pin(text, err);
 	memcpy(pin, at + 1, CK_DIGEST_STR);
 	*at = 0;
 	return 0;
 }
 
-static int parse_docker(struct ck_reference *r, const char *text, struct ck_err *err)
+static int parse_docker(struct ck_reference *r, const char *whole, struct ck_err *err)
 {
+	const char *text = whole + 7, *at = strrchr(text, '@');
+
 	r->transport = CK_TRANSPORT_DOCKER;
 	if (strncmp(text, "//", 2) != 0 || !text[2])
 		return ck_fail(err, -EINVAL, "image \"docker:%s\" names nothing: " HOW, text);
+	/* Of another algorithm, such as sha512; directories may have an @ in their names. */
+	if (at && !strchr(at, '/'))
+		return bad_pin(whole, err);
 	int rc = ck_dockername_split(text + 2, &r->host, &r->repo, &r->name, err);
 	if (rc < 0)
 		return ck_wrap(err, "image docker:%s", text);
@@ -53,7 +62,7 @@ static int parse(struct ck_reference *r, char *text, struct ck_err *err)
 	} else if (strncmp(text, "dir:", 4) == 0) {
 		r->transport = CK_TRANSPORT_DIR;
 	} else if (strncmp(text, "docker:", 7) == 0) {
-		return parse_docker(r, text + 7, err);
+		return parse_docker(r, text, err);
 	} else {
 		return ck_fail(err, -ENOTSUP, "image \"%s\" is of no kind that is known: " HOW,
 			       text);

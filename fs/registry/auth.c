@@ -252,11 +252,11 @@ static int use_basic(struct ck_auth *a, struct grant *g, const struct ck_auth_ne
 	if (rc < 0)
 		return rc;
 	if (!creds.user.len)
-		return ck_fail(
-		    err, -EACCES,
-		    "it asks for a name and a password, and none were found for %s/%s%s%s (podman "
-		    "login or docker login keep them, --authfile names a file)",
-		    a->host, a->repo, creds.source[0] ? ", only a token from " : "", creds.source);
+		return ck_fail(err, -EACCES,
+			       "it asks for a name and a password, and none were found for "
+			       "%s/%s%s%s (" CK_AUTHFILE_HINT ")",
+			       a->host, a->repo, creds.source[0] ? ", only a token from " : "",
+			       creds.source);
 	rc = ck_buf_addf(&pair, err, "%s:%s", (const char *)creds.user.data,
 			 (const char *)creds.password.data);
 	if (rc == 0)
@@ -334,7 +334,9 @@ int ck_auth_refused(struct ck_auth *a, const struct ck_auth_need *need,
 	if (g && g->source[0])
 		ck_wrap(err, "with credentials from %s", g->source);
 	else
-		ck_wrap(err, "without credentials");
+		ck_wrap(err,
+			"without credentials, none being found for %s/%s (" CK_AUTHFILE_HINT ")",
+			a->host, a->repo);
 	leave(a);
 	return rc;
 }

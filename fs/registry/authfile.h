@@ -15,6 +15,9 @@
 #include "base/err.h"
 #include "base/secret.h"
 
+/* What to do where there are none, for messages. */
+#define CK_AUTHFILE_HINT "podman login or docker login keep them, --authfile names a file"
+
 /* Strings, each with its NUL in it; {NULL, 0} where there is none. */
 struct ck_creds {
 	struct ck_secret user, password;

@@ -3,6 +3,8 @@
 #include <dirent.h>
 #include <errno.h>
 #include <limits.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,11 +28,28 @@ static bool ends_in(const char *name, const char *suffix)
 	return n > m && strcmp(name + n - m, suffix) == 0;
 }
 
-static int add_roots(struct ck_certs *out, const char *path, struct ck_err *err)
+static bool has_certificate(const void *pem, size_t len)
 {
-	out->roots.max = ROOTS_MAX;
-	int rc = ck_file_read(&out->roots, path, err);
-	return rc < 0 ? rc : ck_buf_adds(&out->roots, "\n", err);
+	BIO *b = len > INT_MAX ? NULL : BIO_new_mem_buf(pem, (int)len);
+	X509 *x = b ? PEM_read_bio_X509(b, NULL, NULL, NULL) : NULL;
+	bool has = x;
+
+	X509_free(x);
+	BIO_free(b);
+	ERR_clear_error();
+	return has;
+}
+
+int ck_certs_add_roots(struct ck_buf *roots, const char *path, struct ck_err *err)
+{
+	size_t before = roots->len;
+
+	roots->max = ROOTS_MAX;
+	int rc = ck_file_read(roots, path, err);
+	/* Nobody else could say which of all files it was. */
+	if (rc == 0 && !has_certificate(roots->data + before, roots->len - before))
+		rc = ck_fail(err, -EBADMSG, "%s holds no certificate in PEM form", path);
+	return rc < 0 ? rc : ck_buf_adds(roots, "\n", err);
 }
 
 /* Of a pair's two files one is there, PATH: is the other? */
@@ -53,7 +72,7 @@ static int add_file(struct ck_certs *out, const char *path, struct ck_err *err)
 	char other[PATH_MAX];
 
 	if (ends_in(path, ".crt"))
-		return add_roots(out, path, err);
+		return ck_certs_add_roots(&out->roots, path, err);
 	if (ends_in(path, ".key"))
 		return check_pair(path, ".key", ".cert", other, err);
 	if (!ends_in(path, ".cert"))

@@ -9,6 +9,10 @@
 #include "base/buf.h"
 #include "base/err.h"
 
+/* Adds the certificates of a PEM file to ROOTS. Errors: -EBADMSG (there is none in it), errnos,
+ * -ENOMEM. */
+CK_MUST_CHECK int ck_certs_add_roots(struct ck_buf *roots, const char *path, struct ck_err *err);
+
 struct ck_certs {
 	struct ck_buf roots;	    /* PEM text; empty: none */
 	char *cert_file, *key_file; /* NULL: none; owned */
@@ -16,8 +20,8 @@ struct ck_certs {
 
 /*
  * Adds what is in DIR/HOST to OUT, where there is such a directory; a pair that OUT has already
- * stays. Errors: -ENOENT (a certificate without its key, or the other way round), errnos,
- * -ENOMEM.
+ * stays. Errors: those of ck_certs_add_roots, -ENOENT (a certificate without its key, or the other
+ * way round), errnos, -ENOMEM.
  */
 CK_MUST_CHECK int ck_certs_read(struct ck_certs *out, const char *dir, const char *host,
 				struct ck_err *err);

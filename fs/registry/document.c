@@ -76,6 +76,8 @@ static int take_turn(struct ck_registry *r, struct ck_endpoint *e, const struct 
 		.stall_ms = ck_registry_stall_ms(r->timeout_ms),
 	};
 	int rc = ck_request_send(e, &req, res, err);
+	/* Behind a 401, it is the token service that did not answer. */
+	bool no_token = rc < 0 && res->status == 401;
 
 	if (rc == 0 && res->status != 200)
 		rc = ck_registry_refused(res, err);
@@ -83,8 +85,8 @@ static int take_turn(struct ck_registry *r, struct ck_endpoint *e, const struct 
 		rc = check(res, q, digest, err);
 	if (rc == 0)
 		return 0;
-	bool passes =
-	    res->status == 0 || res->status == 200 || ck_registry_status_passes(res->status);
+	bool passes = no_token || res->status == 0 || res->status == 200 ||
+		      ck_registry_status_passes(res->status);
 	bool final = ck_registry_error_stays(rc, res) || rc == -ENOENT || rc == -EFBIG || !passes ||
 		     (rc == -EBADMSG && t->round > 0);
 	ck_turns_end(t, final ? CK_TURN_FINAL : CK_TURN_FAILED, ck_http_res_retry_ms(res));

@@ -8,6 +8,8 @@
 #include "base/url.h"
 #include "fs/registry/certs.h"
 
+#define CERTS "/etc/containers/certs.d"
+
 static const char what_for[] = "opening a registry";
 
 void ck_endpoint_free(struct ck_endpoint *e)
@@ -25,6 +27,7 @@ void ck_endpoint_free(struct ck_endpoint *e)
 	free(e->origin);
 	free(e->plain_base);
 	free(e->plain_origin);
+	free(e->certs);
 	free(e->ns);
 	pthread_mutex_destroy(&e->lock);
 	free(e);
@@ -105,7 +108,7 @@ static int read_certs(struct ck_certs *c, const char *host, const struct ck_regi
 {
 	if (opts->certs_dir)
 		return ck_certs_read(c, opts->certs_dir, host, err);
-	int rc = ck_certs_read(c, "/etc/containers/certs.d", host, err);
+	int rc = ck_certs_read(c, CERTS, host, err);
 	return rc < 0 ? rc : ck_certs_read(c, "/etc/docker/certs.d", host, err);
 }
 
@@ -114,8 +117,13 @@ static int open_http(struct ck_endpoint *e, const struct ck_hosts_entry *entry, 
 {
 	struct ck_http_opts o = opts->http ? *opts->http : (struct ck_http_opts){ 0 };
 	CK_AUTO(ck_certs_free) struct ck_certs certs = { 0 };
+	const char *dir = opts->certs_dir ? opts->certs_dir : CERTS;
 	int rc = read_certs(&certs, host, opts, err);
 
+	if (asprintf(&e->certs, "%s/%s", dir, host) < 0)
+		e->certs = NULL;
+	if (rc == 0 && !e->certs)
+		rc = ck_nomem(err, what_for);
 	if (rc == 0 && entry->ca.len)
 		rc = ck_buf_add(&certs.roots, entry->ca.data, entry->ca.len, err);
 	if (rc == 0 && o.more_ca)

@@ -32,6 +32,7 @@ struct ck_endpoint {
 					    nobody said; else NULL */
 	atomic_bool plain;		 /* that turned out to be its */
 	atomic_bool settled;		 /* it was spoken to: plain stays what it is */
+	char *certs;			 /* where roots of its own would be, for messages */
 	char *ns;			 /* of a mirror: for whom it stands in; else NULL */
 	unsigned can;			 /* of enum ck_hosts_can */
 	char **headers;			 /* sent to it alone; owned */

@@ -9,9 +9,10 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/url.h"
+#include "fs/registry/certs.h"
 #include "fs/registry/toml.h"
 
-enum { FILE_MAX = 1 << 20, CA_MAX = 4 << 20, MIRRORS_MAX = 64, HEADERS_MAX = 64 };
+enum { FILE_MAX = 1 << 20, MIRRORS_MAX = 64, HEADERS_MAX = 64 };
 
 /* One table of the file on its way into E. */
 struct reading {
@@ -105,7 +106,6 @@ static int read_ca(const struct reading *r, const json_t *table)
 
 	if (v && !json_is_string(v) && !json_is_array(v))
 		return wrong(r, "ca", "a path or an array of paths");
-	r->e->ca.max = CA_MAX;
 	for (size_t i = 0; i < count(v); i++) {
 		const char *s = nth(v, i);
 		if (!s || !*s)
@@ -113,9 +113,7 @@ static int read_ca(const struct reading *r, const json_t *table)
 		CK_AUTO(ck_freep) char *path = path_of(r, s);
 		if (!path)
 			return ck_nomem(r->err, "reading a hosts file");
-		int rc = ck_file_read(&r->e->ca, path, r->err);
-		if (rc == 0)
-			rc = ck_buf_adds(&r->e->ca, "\n", r->err);
+		int rc = ck_certs_add_roots(&r->e->ca, path, r->err);
 		if (rc < 0)
 			return rc;
 	}

@@ -104,16 +104,21 @@ static bool falls_back(struct ck_endpoint *e, const struct ck_request *req, int 
 }
 
 /* Puts what to do behind an error that is not about this request alone. */
-static void advise(const struct ck_http_res *res, struct ck_err *err)
+static void advise(const struct ck_endpoint *e, const struct ck_http_res *res, struct ck_err *err)
 {
 	char old[sizeof err->msg];
 
-	if (!err || (!res->no_tls && !res->no_trust))
+	if (!err || (!res->no_tls && !res->no_root))
 		return;
 	memcpy(old, err->msg, sizeof old);
-	(void)ck_fail(err, err->code, "%s%s", old,
-		      res->no_tls ? " (if plain HTTP is meant, --plain-http or plain_http allow it)"
-				  : " (roots of a registry's own are HOST/*.crt in certs_dir)");
+	if (res->no_tls)
+		(void)ck_fail(err, err->code,
+			      "%s (if plain HTTP is meant, --plain-http or plain_http allow it)",
+			      old);
+	else
+		(void)ck_fail(err, err->code,
+			      "%s (the CA's certificate may be put into %s, as *.crt)", old,
+			      e->certs);
 }
 
 /* Asks the endpoint itself, or where it sent us at another time (a URL as path), with what it
@@ -138,7 +143,7 @@ static int ask_with_auth(struct ck_endpoint *e, const struct ck_request *req, st
 		if (falls_back(e, req, rc, res))
 			continue;
 		if (rc < 0 && own)
-			advise(res, err);
+			advise(e, res, err);
 		if (rc < 0 || res->status != 401 || !own)
 			return rc;
 		if (n_challenges++ == CHALLENGES_MAX)

@@ -188,9 +188,11 @@ static int judge(const struct ck_token_req *req, const struct ck_http_res *res, 
 	if (*source)
 		return ck_fail(err, -EACCES, "credentials from %s were refused by %.*s (%ld)",
 			       source, where, req->realm, res->status);
-	return ck_fail(err, -EACCES,
-		       "%.*s gives no token without credentials (%ld), and none were found", where,
-		       req->realm, res->status);
+	return ck_fail(
+	    err, -EACCES,
+	    "%.*s gives no token without credentials (%ld), and none were found (" CK_AUTHFILE_HINT
+	    ")",
+	    where, req->realm, res->status);
 }
 
 int ck_token_get(struct ck_buf *out, uint64_t *lifetime_ms, const struct ck_token_req *req,
@@ -222,7 +224,12 @@ int ck_token_get(struct ck_buf *out, uint64_t *lifetime_ms, const struct ck_toke
 	rc = ck_http_do(req->http, &q, &res, err);
 	if (rc < 0) {
 		ck_wrap(err, "getting a token");
-		return rc;
+		if (!res.no_trust)
+			return rc;
+		/* Whom nobody vouches for is not asked over and over. */
+		if (err)
+			err->code = -EACCES;
+		return -EACCES;
 	}
 	rc = judge(req, &res, err);
 	return rc < 0 ? rc

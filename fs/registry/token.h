@@ -37,7 +37,8 @@ CK_MUST_CHECK int ck_token_realm_check(const char *realm, const char *origin, bo
 
 /*
  * Gets a token, appended to OUT, and says for how long it may be used from now on.
- * Errors: -EACCES (the credentials, or their absence, were refused), those of ck_http_do, -EPROTO,
+ * Errors: -EACCES (the credentials, or their absence, were refused, or the service's certificate
+ * was not accepted), those of ck_http_do, -EPROTO,
  * -EBUSY (429 and 5xx: later, perhaps).
  */
 CK_MUST_CHECK int ck_token_get(struct ck_buf *out, uint64_t *lifetime_ms,

@@ -121,6 +121,7 @@ cp "$(index_of 0)" "$C/index/$(hex_of_layer 0)"
 echo document >"$WORK/document"
 doc=$(sha256sum "$WORK/document" | cut -c1-64)
 cp "$WORK/document" "$C/doc/$doc"
+fails_with '^cloakfs: error: --cache-dir is empty' "an empty --cache-dir is refused" "$CLOAKFS" ls --cache-dir "" "$IMAGE"
 ok "cache ls" "$CLOAKFS" cache ls --cache-dir "$C"
 matches "sha256:$whole +195.3 KiB, 195.3 KiB there \\(100.0 %\\), used 20" "$(cat "$LOG")" "shows a blob that is there whole"
 matches "sha256:$part +195.3 KiB, 67.3 KiB there \\(34.5 %\\), used 20" "$(cat "$LOG")" "and one of which a part is"

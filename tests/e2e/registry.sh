@@ -102,6 +102,13 @@ ok "umount" "$CLOAKFS" umount "$WORK/mnt"
 mount_image "oci:$WORK/sealed:latest" "$WORK/mnt" --key "$WORK/key.pem" && treedump "$WORK/mnt" >"$WORK/local.tree"
 "$CLOAKFS" umount "$WORK/mnt"
 same "$WORK/local.tree" "$WORK/remote.tree" "the mount shows what the layout has"
+# shellcheck disable=SC2086
+for i in "verify $KEY" "export $KEY --layer 1"; do
+	"$CLOAKFS" $i "$IMAGE" >"$WORK/out" 2>"$LOG"
+	is "cloakfs: note: $IMAGE:latest is $SEALED" "$(cat "$LOG")" "${i%% *} tells it, too"
+done
+"$CLOAKFS" inspect "$IMAGE" >"$WORK/out" 2>"$LOG"
+is "" "$(cat "$LOG")" "inspect, which shows it, does not"
 opens "skopeo's image, not indexed: a pass over it" "docker://$R/test/ctr"
 # shellcheck disable=SC2086
 ok "its index into a directory" "$CLOAKFS" index $KEY --out "$WORK/out.index" "docker://$R/test/ctr"
@@ -122,6 +129,10 @@ refused "require_digest: no tags" "digest" "$IMAGE:latest"
 opens "require_digest: digests" "$IMAGE@$SEALED"
 config .
 
+fr tokens fault door=token times=2 status=503
+opens "a token service that falters is asked again" "$IMAGE:latest"
+fr tokens clear
+
 # ---- credentials ----
 refused_without() { # TEXT
 	refused "$1" '401|403|credentials|authenticat|denied' "$IMAGE"
@@ -129,6 +140,7 @@ refused_without() { # TEXT
 logout
 refused_without "without credentials"
 matches "$R" "$(cat "$LOG")" "the message names the registry"
+matches 'podman login' "$(cat "$LOG")" "and what to do"
 login "$XDG_RUNTIME_DIR/containers/auth.json" "$R" me:wrong
 refused_without "with wrong ones"
 matches "$XDG_RUNTIME_DIR/containers/auth.json" "$(cat "$LOG")" "the message says where they are from"
@@ -359,6 +371,9 @@ start "$WORK/tinyproxy.err" unshare --mount --propagation private sh -c \
 wait_until 10 listens_tcp "127.0.0.1:$PROXY" || bail "tinyproxy starts" "$(cat "$WORK/tinyproxy.err")"
 https_proxy=http://127.0.0.1:$PROXY opens "through a proxy of the environment" "docker://$F/test/sealed"
 matches "far.test:${FR_PORT[far]}" "$(cat "$WORK/tinyproxy.log")" "which has seen it"
+https_proxy=http://me:pass4word@127.0.0.1:none refused "a proxy that makes no sense" "https://far.test.*proxy .*not understood" \
+	"docker://$F/test/sealed"
+! grep -q pass4word "$LOG" && pass "its password is not told" || fail "its password is not told" "$(cat "$LOG")"
 https_proxy=http://127.0.0.1:1 no_proxy=registry.test opens "or past it" "docker://$C/test/sealed"
 
 finish

@@ -147,6 +147,9 @@ ok "a recipient more for an image of skopeo's" \
 	"$CLOAKFS" encrypt --key "$WORK/ec.pub" --unwrap "$WORK/rsa.pem" "oci:$WORK/skopeo-enc:latest" "oci:$WORK/more:latest"
 cp -r "$WORK/more" "$WORK/ctr.more"
 rm -rf "$WORK/ctr" && mv "$WORK/ctr.more" "$WORK/ctr"
+ok "or in the same layout" \
+	"$CLOAKFS" encrypt --key "$WORK/ec.pub" --unwrap "$WORK/rsa.pem" "oci:$WORK/skopeo-enc:latest" "oci:$WORK/skopeo-enc:more"
+is "" "$(grep note: "$LOG")" "which has no plain layers, so that there is nothing to say"
 skopeo_back "skopeo opens it with the new key" "$WORK/ec.pem"
 skopeo_back "and with the old one" "$WORK/rsa.pem"
 fails_with 'encrypted already.*--unwrap' "nothing to encrypt is said" "$CLOAKFS" encrypt --key "$WORK/ec.pub" "oci:$WORK/gcm:latest" "oci:$WORK/none:latest"
@@ -203,6 +206,8 @@ matches 'failed +layer 0 .*(not authentic|digest check)' "$("$CLOAKFS" verify --
 fails_with 'layer 0 .*(not authentic|digest check)' "decrypt refuses it" \
 	"$CLOAKFS" decrypt --key "$WORK/rsa.pem" "oci:$WORK/sealed:latest" "oci:$WORK/none:latest"
 ok "and leaves nothing" test ! -e "$WORK/none"
+fails_with 'layer 0 .*(not authentic|digest check)' "export writes nothing of it" \
+	"$CLOAKFS" export --key "$WORK/rsa.pem" --layer 0 "oci:$WORK/sealed:latest"
 cp "$WORK/good" "$blob"
 
 # ---- killed, and in the way ----

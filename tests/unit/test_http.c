@@ -617,7 +617,7 @@ static void roots(void **state)
 			CK_HTTP_RES res = { 0 };
 			int rc = tls_get(s[j], &rows[i].o, &res, &err);
 			if (rc != (rows[i].works[j] ? 0 : -EPROTO) || res.no_tls ||
-			    res.no_trust == rows[i].works[j])
+			    res.no_trust == rows[i].works[j] || res.no_root != res.no_trust)
 				fail_msg("row %zu, server %d: %d %s", i, j, rc, err.msg);
 		}
 	}

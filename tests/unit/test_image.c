@@ -637,7 +637,8 @@ static void parses_references(void **state)
 	}
 }
 
-/* As containers/image's docker.ParseReference does, but that a tag and a digest may both stand. */
+/* As containers/image's docker.ParseReference does, but that a tag and a digest may both stand, and
+ * that a host alone is no image of docker.io. */
 static void parses_docker_references(void **state)
 {
 #define H64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -665,6 +666,11 @@ static void parses_docker_references(void **state)
 		  "", 0 },
 		{ "r.example:65535/x", "r.example:65535", "x", "latest", "", 0 },
 		{ "r.example/" H64, "r.example", H64, "latest", "", 0 },
+		{ "docker.io/library/a.b:1", "docker.io", "library/a.b", "1", "", 0 },
+		{ "r.example:5000", 0, 0, 0, 0, "no repository in it" },
+		{ "127.0.0.1", 0, 0, 0, 0, "no repository in it" },
+		{ "localhost:5000", 0, 0, 0, 0, "no repository in it" },
+		{ "localhosts:5000", "docker.io", "library/localhosts", "5000", "", 0 },
 		{ "", 0, 0, 0, 0, "names nothing" },
 		{ H64, 0, 0, 0, 0, "could be an image's id" },
 		{ "Alpine", 0, 0, 0, 0, "must be in lower case" },
@@ -688,7 +694,7 @@ static void parses_docker_references(void **state)
 		{ "r.example/x:a/b", 0, 0, 0, 0, "not a tag" },
 		{ "r.example/x:" A60 A60 "aaaaaaaaa", 0, 0, 0, 0, "not a tag" },
 		{ "r.example/x@sha256:12", 0, 0, 0, 0, "what follows @" },
-		{ "r.example/x@sha512:12", 0, 0, 0, 0, "not a repository" },
+		{ "r.example/x@sha512:12", 0, 0, 0, 0, "what follows @" },
 		{ "user@r.example/x", 0, 0, 0, 0, "not a registry's HOST" },
 		{ "r.example:/x", 0, 0, 0, 0, "not a registry's HOST" },
 		{ "r.example:65536/x", 0, 0, 0, 0, "not a registry's HOST" },

@@ -174,7 +174,7 @@ static void no_way_back_from_tls(void **state)
 		struct ck_err err = { 0 };
 
 		assert_int_equal(resolve(r, &err), trusted ? 0 : -EPROTO);
-		assert_true(trusted || strstr(err.msg, "certs_dir"));
+		assert_true(trusted || strstr(err.msg, "may be put into"));
 		o.port = (unsigned)atoi(strchr(stub_host(with_tls.s), ':') + 1);
 		o.cert = NULL;
 		stub_close(with_tls.s);
@@ -207,7 +207,47 @@ static void refused_tokens(void **state)
 	assert_fails(resolve(r, &err), -EACCES, &err, "with credentials from");
 	assert_int_equal(st.n_refused, 5);
 	CK_AUTO(ck_registry_closep) struct ck_registry *nobody = client("{}");
-	assert_fails(resolve(nobody, &err), -EACCES, &err, "without credentials");
+	assert_fails(resolve(nobody, &err), -EACCES, &err, "none being found for 127.0.0.1");
+}
+
+/* A token service that is not there is asked again for a document, too; one that nobody vouches for
+ * is not. */
+static void token_services(void **state)
+{
+	CK_AUTO(ck_registry_closep) struct ck_registry *r = client("{}");
+	struct mint_cert leaf = { .cn = "server", .san = "IP:127.0.0.1" };
+	X509 *cert = mint_cert(&leaf, mint_rsa(1), NULL, NULL);
+	FILE *key = fopen(tmp_path("token.key"), "w");
+	struct ck_err err = { 0 };
+	char challenge[256];
+	struct stand gone;
+
+	(void)state;
+	mint_pem_file(tmp_path("token.pem"), cert);
+	X509_free(cert);
+	assert_true(key && PEM_write_PrivateKey(key, mint_rsa(1), NULL, NULL, 0, NULL, NULL));
+	assert_int_equal(fclose(key), 0);
+	stand_open(&gone);
+	snprintf(challenge, sizeof challenge,
+		 "WWW-Authenticate: Bearer realm=\"http://%s/token\",service=\"reg\"\r\n",
+		 stub_host(gone.s));
+	stand_close(&gone);
+	demand("Bearer x", challenge, NULL);
+	assert_fails(resolve(r, &err), -ECONNREFUSED, &err, "getting a token");
+	unsigned n = st.n_refused;
+	assert_true(n > 1);
+
+	struct stub_opts o = { .answer = say_hello,
+			       .cert = tmp_path("token.pem"),
+			       .key = tmp_path("token.key") };
+	struct stub *strange = stub_open(&o);
+	snprintf(challenge, sizeof challenge,
+		 "WWW-Authenticate: Bearer realm=\"https://%s/token\",service=\"reg\"\r\n",
+		 stub_host(strange));
+	demand("Bearer x", challenge, NULL);
+	assert_fails(resolve(r, &err), -EACCES, &err, "certificate");
+	assert_int_equal(st.n_refused, n + 1);
+	stub_close(strange);
 }
 
 /* A token of the file's becomes one header's value and no more. */
@@ -231,6 +271,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(many_without_tls, setup, teardown),
 		cmocka_unit_test(no_way_back_from_tls),
 		cmocka_unit_test_setup_teardown(refused_tokens, setup, teardown),
+		cmocka_unit_test_setup_teardown(token_services, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_header_in_a_token, setup, teardown),
 	};
 

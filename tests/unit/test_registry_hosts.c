@@ -93,6 +93,18 @@ static void toml(void **state)
 	assert_int_equal(ck_toml_parse(&j, "a=\"\0\"", 6, "f", NULL), -EBADMSG);
 }
 
+/* A file with a certificate; TEXT gets what is read of it. */
+static void pem_cert(const char *name, struct ck_buf *text)
+{
+	struct mint_cert c = { .cn = name, .ca = true };
+	X509 *x = mint_cert(&c, mint_rsa(0), NULL, NULL);
+
+	mint_pem_file(tmp_path(name), x);
+	X509_free(x);
+	assert_int_equal(ck_file_read(text, tmp_path(name), NULL), 0);
+	assert_int_equal(ck_buf_adds(text, "\n", NULL), 0);
+}
+
 static void hosts(void **state)
 {
 	static const char text[] =
@@ -107,10 +119,12 @@ static void hosts(void **state)
 	    "  client = [\"one.pem\", \"key.pem\"]" N "[host.\"https://m4.example/v2\"]" N;
 	struct ck_hosts h = { 0 };
 	struct ck_err err = { 0 };
+	CK_BUF both = { 0 };
 
 	(void)state;
-	tmp_file("one.crt", "ONE");
-	tmp_file("two.crt", "TWO");
+	pem_cert("one.crt", &both);
+	size_t len_one = both.len;
+	pem_cert("two.crt", &both);
 	assert_works(ck_hosts_parse(&h, text, strlen(text), tmp_dir, "f", &err), &err);
 	assert_string_equal(h.server.url, "https://upstream.example/v2");
 	assert_true(h.server.skip_verify);
@@ -118,7 +132,8 @@ static void hosts(void **state)
 	const struct ck_hosts_entry *m = h.mirrors;
 	assert_string_equal(m[0].url, "https://m1.example/v2");
 	assert_int_equal(m[0].can, CK_CAN_PULL);
-	assert_string_equal(ck_buf_str(&m[0].ca), "ONE\n");
+	assert_int_equal(m[0].ca.len, len_one);
+	assert_memory_equal(m[0].ca.data, both.data, len_one);
 	assert_string_equal(m[0].cert_file, tmp_path("c.pem"));
 	assert_string_equal(m[0].key_file, "/abs/k.pem");
 	assert_false(m[0].skip_verify);
@@ -129,7 +144,7 @@ static void hosts(void **state)
 	assert_string_equal(m[0].headers[3], "x-c;");
 	assert_string_equal(m[1].url, "http://m2.example:5000/v2/proxy");
 	assert_int_equal(m[1].can, CK_CAN_ALL);
-	assert_string_equal(ck_buf_str(&m[1].ca), "ONE\nTWO\n");
+	assert_string_equal(ck_buf_str(&m[1].ca), ck_buf_str(&both));
 	assert_string_equal(m[1].cert_file, tmp_path("both.pem"));
 	assert_string_equal(m[1].key_file, tmp_path("both.pem"));
 	assert_string_equal(m[2].url, "https://m3.example/sub/v2");
@@ -259,14 +274,15 @@ static void certs(void **state)
 {
 	CK_AUTO(ck_certs_free) struct ck_certs c = { 0 };
 	struct ck_err err = { 0 };
+	CK_BUF both = { 0 };
 
 	(void)state;
 	(void)mkdir(tmp_path("d"), 0700);
 	(void)mkdir(tmp_path("d/h:1"), 0700);
 	assert_works(ck_certs_read(&c, tmp_path("d"), "none", &err), &err);
 	assert_int_equal(c.roots.len, 0);
-	tmp_file("d/h:1/b.crt", "B");
-	tmp_file("d/h:1/a.crt", "A");
+	pem_cert("d/h:1/a.crt", &both);
+	pem_cert("d/h:1/b.crt", &both);
 	tmp_file("d/h:1/readme", "C");
 	tmp_file("d/h:1/x.cert", "");
 	assert_fails(ck_certs_read(&c, tmp_path("d"), "h:1", &err), -ENOENT, &err, "x.key");
@@ -275,7 +291,7 @@ static void certs(void **state)
 	tmp_file("d/h:1/y.key", "");
 	ck_certs_free(&c);
 	assert_works(ck_certs_read(&c, tmp_path("d"), "h:1", &err), &err);
-	assert_string_equal(ck_buf_str(&c.roots), "A\nB\n");
+	assert_string_equal(ck_buf_str(&c.roots), ck_buf_str(&both));
 	assert_string_equal(c.cert_file, tmp_path("d/h:1/x.cert"));
 	assert_string_equal(c.key_file, tmp_path("d/h:1/x.key"));
 	assert_int_equal(unlink(tmp_path("d/h:1/y.cert")), 0);
@@ -385,7 +401,7 @@ static void tls(void **state)
 	struct ck_registry_opts o = { .timeout_ms = 20000,
 				      .hosts_dir = tmp_path("tls-hosts"),
 				      .certs_dir = tmp_path("tls-certs") };
-	char name[128], location[64] = "";
+	char name[256], other[64], location[64] = "";
 	struct ck_err err;
 
 	(void)state;
@@ -404,6 +420,8 @@ static void tls(void **state)
 	/* A certificate that nobody vouches for is no reason to do without. */
 	uint64_t start = ck_now_ms();
 	assert_fails(resolve(stub_host(s), &o, &err), -EPROTO, &err, "certificate");
+	snprintf(name, sizeof name, "may be put into %s/%s,", o.certs_dir, stub_host(s));
+	assert_non_null(strstr(err.msg, name));
 	assert_true(ck_now_ms() - start < 5000); /* not over and over */
 	assert_null(strstr(err.msg, "http://"));
 	/* Skipped where the file says so. */
@@ -422,7 +440,18 @@ static void tls(void **state)
 	strcat(name, "/root.crt");
 	mint_pem_file(tmp_path(name), root);
 	assert_works(resolve(stub_host(s), &o, &err), &err);
-	/* Which may not send us away from TLS. */
+	/* Which does not help a host that has another name than its certificate. */
+	snprintf(other, sizeof other, "localhost%s", strchr(stub_host(s), ':'));
+	snprintf(name, sizeof name, "tls-certs/%s", other);
+	(void)mkdir(tmp_path(name), 0700);
+	strcat(name, "/root.crt");
+	mint_pem_file(tmp_path(name), root);
+	assert_fails(resolve(other, &o, &err), -EPROTO, &err, "certificate");
+	assert_null(strstr(err.msg, "may be put into"));
+	/* A file that is something else is named. */
+	tmp_file(name, "-----BEGIN CERTIFICATE-----\njunk\n");
+	assert_fails(resolve(other, &o, &err), -EBADMSG, &err, "root.crt holds no certificate");
+	/* One whose root is known may not send us away from TLS. */
 	stub_pause(s);
 	strcpy(location, "Location: http://127.0.0.1:1/x\r\n");
 	stub_resume(s);

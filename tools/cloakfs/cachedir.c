@@ -28,6 +28,9 @@ int ck_cachedir_find(struct ck_cachedir *out, const struct ck_config *c, const s
 
 	*out = (struct ck_cachedir){ .named = dir != NULL,
 				     .size = o->cache_size ? o->cache_size : c->cache_size };
+	/* Most often an unset variable. */
+	if (dir && !*dir)
+		return ck_fail(err, -EINVAL, "--cache-dir is empty (\"none\" is no cache at all)");
 	if (!dir)
 		n = default_path(out->path);
 	else

@@ -16,7 +16,7 @@ struct ck_cachedir {
 	uint64_t size;	     /* of --cache-size or the configuration; 0: nobody says */
 };
 
-/* Errors: -ENAMETOOLONG. */
+/* Errors: -EINVAL (an empty name), -ENAMETOOLONG. */
 CK_MUST_CHECK int ck_cachedir_find(struct ck_cachedir *out, const struct ck_config *c,
 				   const struct ck_options *o, struct ck_err *err);
 

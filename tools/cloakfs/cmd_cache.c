@@ -223,7 +223,7 @@ static int run(const struct ck_options *o, struct ck_err *err)
 
 const struct ck_command ck_cmd_cache = {
 	.name = "cache",
-	.synopsis = "ls [--json] [--config FILE] [--cache-dir DIR]\n"
+	.synopsis = "ls [--json] [--config FILE] [--cache-dir DIR] [--cache-size SIZE]\n"
 		    "       cloakfs cache prune [--all] [--config FILE] [--cache-dir DIR] "
 		    "[--cache-size SIZE]\n"
 		    "       cloakfs cache verify [--config FILE] [--cache-dir DIR]",

@@ -28,5 +28,6 @@ const struct ck_command ck_cmd_decrypt = {
 	.required = "",
 	.min_args = 2,
 	.max_args = 2,
+	.notes = true,
 	.run = run,
 };

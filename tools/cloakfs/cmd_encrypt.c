@@ -46,22 +46,25 @@ static bool is_same_dir(const char *one, const char *other)
 }
 
 /* In one layout or repository the plain layers are still there when all is done. */
-static void note_same_place(const struct ck_options *o)
+static void note_same_place(const struct ck_options *o, const struct ck_image *image)
 {
 	CK_AUTO(ck_reference_free) struct ck_reference src = { 0 }, dst = { 0 };
+	bool plain = false;
 
-	if (ck_reference_parse(&src, o->args[0], NULL) < 0 ||
+	for (size_t i = 0; i < image->n_layers; i++)
+		plain |= !image->layers[i].encrypted;
+	if (!plain || ck_reference_parse(&src, o->args[0], NULL) < 0 ||
 	    ck_reference_parse(&dst, o->args[1], NULL) < 0)
 		return;
 	if (src.dir && dst.dir && is_same_dir(src.dir, dst.dir))
 		ck_log(
-		    CK_LOG_WARNING,
+		    CK_LOG_INFO,
 		    "note: %s holds the image's layers as they were, too: give another directory "
 		    "away, not this one",
 		    src.dir);
 	if (src.host && dst.host && strcmp(src.host, dst.host) == 0 &&
 	    strcmp(src.repo, dst.repo) == 0)
-		ck_log(CK_LOG_WARNING,
+		ck_log(CK_LOG_INFO,
 		       "note: %s/%s holds the image's layers as they were, too: who may read the "
 		       "one may read the others",
 		       src.host, src.repo);
@@ -102,7 +105,7 @@ static int encrypt(const struct ck_session *s, const struct ck_recipients *r,
 		return ck_fail(err, CK_USAGE,
 			       "--prefetch is for indexes inside sealed layers, packed anew; for "
 			       "others, there is cloakfs index --prefetch");
-	note_same_place(o);
+	note_same_place(o, s->image);
 	int rc = o->layers ? choose(chosen, n, o->layers, err) : 0;
 	if (rc == 0)
 		rc = ck_prefetch_open(&prefetch, o->prefetch, s->image, err);
@@ -143,5 +146,6 @@ const struct ck_command ck_cmd_encrypt = {
 	.required = "r",
 	.min_args = 2,
 	.max_args = 2,
+	.notes = true,
 	.run = run,
 };

@@ -34,6 +34,7 @@ static int run(const struct ck_options *o, struct ck_err *err)
 		return ck_fail(
 		    err, -EINVAL,
 		    "standard output is a terminal: send the tar to a file or a program");
+	s.full = true; /* what is written cannot be taken back */
 	int rc = ck_session_open(&s, o, err);
 	if (rc == 0)
 		rc = ck_session_image(&s, o->keys, o->n_keys, o, err);
@@ -53,5 +54,6 @@ const struct ck_command ck_cmd_export = {
 	.required = "n",
 	.min_args = 1,
 	.max_args = 1,
+	.notes = true,
 	.run = run,
 };

@@ -233,5 +233,6 @@ const struct ck_command ck_cmd_index = {
 	.required = "",
 	.min_args = 1,
 	.max_args = 1,
+	.notes = true,
 	.run = run,
 };

@@ -268,10 +268,8 @@ static int mount_image(const struct ck_options *o, const char *dir, int ready, s
 		rc = ck_recorder_open(&recorder, o->record, err);
 	if (rc == 0)
 		rc = ck_secret_init(err);
-	ck_log_init("cloakfs", CK_LOG_INFO); /* a service, which says what its tag was */
 	if (rc == 0)
 		rc = ck_session_open(&s, o, err);
-	ck_log_init("cloakfs", CK_LOG_INFO); /* a service from here on */
 	if (rc == 0)
 		rc = open_metrics(&metrics, o, &s.config, err);
 	if (rc == 0)
@@ -401,5 +399,6 @@ const struct ck_command ck_cmd_mount = {
 	.min_args = 2,
 	.max_args = 2,
 	.forks = true,
+	.notes = true,
 	.run = run,
 };

@@ -135,5 +135,6 @@ const struct ck_command ck_cmd_verify = {
 	.required = "",
 	.min_args = 1,
 	.max_args = 1,
+	.notes = true,
 	.run = run,
 };

@@ -69,6 +69,8 @@ static int run(const struct ck_command *cmd, int argc, char **argv)
 		ck_options_help(cmd);
 		return tell(cmd, ck_output_flush(&err), &err);
 	}
+	if (cmd->notes)
+		ck_log_init("cloakfs", CK_LOG_INFO);
 	if (rc == 0 && !cmd->forks)
 		rc = ck_secret_init(&err);
 	if (rc == 0)
@@ -101,7 +103,7 @@ int main(int argc, char **argv)
 	(void)mallopt(M_MMAP_THRESHOLD, 256 << 10);
 	/* Two heaps for all threads: what a dozen of them leave unused is more than they wait. */
 	(void)mallopt(M_ARENA_MAX, 2);
-	/* A command that a person runs says one thing; services say more. */
+	/* A command that only looks says one thing; others, and services, say more. */
 	ck_log_init("cloakfs", CK_LOG_WARNING);
 	(void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error with a message */
 	/* Ignored by some who start us; then nobody could tell how a child ended. */

@@ -50,6 +50,7 @@ struct ck_command {
 	/* Secret memory does not stay locked in a forked child: such a command makes its
 	 * own after it forked. */
 	bool forks;
+	bool notes; /* notes are shown, such as what a tag names: to whom they matter later */
 	/* Returns 0, a negative errno, or CK_USAGE; an empty message has been told already. */
 	int (*run)(const struct ck_options *o, struct ck_err *err);
 };

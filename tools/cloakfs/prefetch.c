@@ -30,16 +30,16 @@ void ck_prefetch_tell(const struct ck_prefetch *p)
 		n_missing -= w->n - w->n_missing; /* what is of no layer at all stays */
 		n_unplaced += w->placed ? 0 : w->n;
 		if (w->cut)
-			ck_log(CK_LOG_WARNING,
+			ck_log(CK_LOG_INFO,
 			       "note: layer %zu: an index takes %d ranges to prefetch, and %s has "
 			       "more",
 			       i, CK_PREFETCH_MAX, p->file);
 	}
 	if (n_missing)
-		ck_log(CK_LOG_WARNING, "note: %zu of %zu entries of %s are not in the image",
+		ck_log(CK_LOG_INFO, "note: %zu of %zu entries of %s are not in the image",
 		       n_missing, p->trace.n, p->file);
 	if (n_unplaced)
-		ck_log(CK_LOG_WARNING,
+		ck_log(CK_LOG_INFO,
 		       "note: %zu of %zu entries of %s are of layers whose index is not made here",
 		       n_unplaced, p->trace.n, p->file);
 }
