@@ -34,7 +34,8 @@ struct ck_http_opts {
 	size_t n_addresses;
 	const char *more_ca;		  /* NULL, or PEM text of roots beside those */
 	const char *cert_file, *key_file; /* NULL, or the client's own, PEM */
-	bool insecure;			  /* certificates are not verified */
+	const char *insecure_name;	  /* NULL, or the one host, as ck_url's name, whose
+					     certificates are not verified, at any port */
 };
 
 /* Copies OPTS. *OUT is the caller's to close. Errors: -ENOMEM, -EINVAL. */

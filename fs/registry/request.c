@@ -5,6 +5,7 @@
 
 #include "base/file.h"
 #include "base/url.h"
+#include "fs/registry/token.h"
 
 enum { CHALLENGES_MAX = 2, HEADERS_MAX = 96, TIMEOUT_MAX_MS = 24 * 3600 * 1000 };
 
@@ -103,17 +104,14 @@ static bool falls_back(struct ck_endpoint *e, const struct ck_request *req, int 
 	return true;
 }
 
-/* Puts what to do behind an error that is not about this request alone. */
-static void advise(const struct ck_http_res *res, struct ck_err *err)
+/* Puts what to do behind an error that is not about this request alone. OWN: it is the endpoint
+ * itself that was asked. */
+static void advise(const struct ck_http_res *res, bool own, struct ck_err *err)
 {
-	char old[sizeof err->msg];
-
-	if (!err || (!res->no_tls && !res->no_trust))
-		return;
-	memcpy(old, err->msg, sizeof old);
-	(void)ck_fail(err, err->code, "%s%s", old,
-		      res->no_tls ? " (if plain HTTP is meant, --plain-http or plain_http allow it)"
-				  : " (roots of a registry's own are HOST/*.crt in certs_dir)");
+	if (res->no_tls && own)
+		ck_advise(err, "if plain HTTP is meant, --plain-http or plain_http allow it");
+	else if (res->no_trust)
+		ck_advise(err, own ? CK_ADVICE_ROOTS : CK_ADVICE_ROOTS_ELSEWHERE);
 }
 
 /* Asks the endpoint itself, or where it sent us at another time (a URL as path), with what it
@@ -137,8 +135,8 @@ static int ask_with_auth(struct ck_endpoint *e, const struct ck_request *req, st
 		rc = send_to(e, req, ck_buf_str(url), own, ck_buf_str(auth), res, err);
 		if (falls_back(e, req, rc, res))
 			continue;
-		if (rc < 0 && own)
-			advise(res, err);
+		if (rc < 0)
+			advise(res, own, err);
 		if (rc < 0 || res->status != 401 || !own)
 			return rc;
 		if (n_challenges++ == CHALLENGES_MAX)
@@ -191,8 +189,10 @@ static int follow(struct ck_endpoint *e, const struct ck_request *req, struct ck
 		rc = ck_buf_adds(url, to.text, err);
 		if (rc == 0)
 			rc = send_to(e, req, to.text, own, auth, res, err);
-		if (rc < 0)
+		if (rc < 0) {
+			advise(res, own, err);
 			return rc;
+		}
 	}
 	return 0;
 }

@@ -222,7 +222,12 @@ int ck_token_get(struct ck_buf *out, uint64_t *lifetime_ms, const struct ck_toke
 	rc = ck_http_do(req->http, &q, &res, err);
 	if (rc < 0) {
 		ck_wrap(err, "getting a token");
-		return rc;
+		if (!res.no_trust)
+			return rc;
+		ck_advise(err, CK_ADVICE_ROOTS_ELSEWHERE);
+		if (err)
+			err->code = -EACCES;
+		return -EACCES;
 	}
 	rc = judge(req, &res, err);
 	return rc < 0 ? rc
