@@ -221,7 +221,10 @@ int ck_registry_do(struct ck_registry *r, const struct ck_registry_req *req,
 		   struct ck_http_res *res, struct ck_err *err)
 {
 	uint64_t timeout = req->timeout_ms > r->timeout_ms ? req->timeout_ms : r->timeout_ms;
+	if (req->hurry_ms && req->hurry_ms < timeout)
+		timeout = req->hurry_ms;
 	struct ck_turns t = { .end_ms = ck_now_ms() + timeout,
+			      .one_round = req->hurry_ms != 0,
 			      .tries_left = req->tries ? req->tries : TRIES };
 	struct ck_endpoint *e;
 	struct ck_err last = { 0 };

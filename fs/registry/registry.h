@@ -118,6 +118,8 @@ struct ck_registry_req {
 	unsigned tries;		/* 0: 5; 1 where it must not be sent twice */
 	unsigned timeout_ms; /* with all its tries, where that is more than the options say ... */
 	unsigned stall_ms;   /* ... and without a byte; 0: a part of the options' */
+	unsigned hurry_ms; /* 0, or it is no loss not to know: it takes no longer, and each endpoint
+			      is asked once */
 };
 
 /* Returns 0 when an answer came, whatever its status, but for 401, 429 and those from 500 on, which
