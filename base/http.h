@@ -86,6 +86,7 @@ struct ck_http_res {
 	struct ck_buf headers; /* private: see ck_http_res_header */
 	uint64_t wait_us;      /* from the request being sent to the first byte of its answer */
 	uint64_t body_us;      /* from there to its end */
+	char note[512];	       /* the asker's own, about whom he was for it; "" from here */
 	bool no_tls;	       /* what answered there, if anything, does not speak TLS */
 	bool no_trust;	       /* it speaks TLS, but its certificate was not accepted */
 };

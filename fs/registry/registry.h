@@ -128,7 +128,8 @@ CK_MUST_CHECK int ck_registry_do(struct ck_registry *r, const struct ck_registry
 				 struct ck_http_res *res, struct ck_err *err);
 
 /* What an answer that was not hoped for says, as an error: status, the registry's own code and
- * message. -ENOENT for 404, -EACCES for 401 and 403, else -EPROTO. */
+ * message, and, where it is about rights, with whose credentials it was asked, and what to do.
+ * -ENOENT for 404, -EACCES for 401 and 403, else -EPROTO. */
 CK_MUST_CHECK int ck_registry_refused(const struct ck_http_res *res, struct ck_err *err);
 
 #endif
