@@ -45,6 +45,20 @@ int ck_wrap(struct ck_err *err, const char *fmt, ...)
 	return err->code;
 }
 
+void ck_advise(struct ck_err *err, const char *fmt, ...)
+{
+	if (!err)
+		return;
+	char more[sizeof err->msg];
+	va_list ap;
+	va_start(ap, fmt);
+	vsnprintf(more, sizeof more, fmt, ap);
+	va_end(ap);
+	size_t n = strlen(err->msg);
+	snprintf(err->msg + n, sizeof err->msg - n, " (%s)", more);
+	ck_one_line(err->msg);
+}
+
 int ck_nomem(struct ck_err *err, const char *what_for)
 {
 	return ck_fail(err, -ENOMEM, "out of memory %s", what_for);

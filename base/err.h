@@ -28,6 +28,9 @@ int ck_fail(struct ck_err *err, int code, const char *fmt, ...) CK_PRINTF(3, 4);
  * or -EIO without *err. */
 int ck_wrap(struct ck_err *err, const char *fmt, ...) CK_PRINTF(2, 3);
 
+/* Puts " (FMT)" behind the message in *err (may be NULL): what to do about it. */
+void ck_advise(struct ck_err *err, const char *fmt, ...) CK_PRINTF(2, 3);
+
 /* Makes every control character of S a '?', those of two bytes (UTF-8) too. */
 void ck_one_line(char *s);
 

@@ -106,11 +106,11 @@ int ck_http_open(struct ck_http **out, const struct ck_http_opts *opts, struct c
 	if (!h)
 		return ck_nomem(err, "opening an HTTP client");
 	pthread_mutex_init(&h->lock, NULL);
-	h->config.insecure = opts->insecure;
 	h->config.roots_by_dir = system_dir;
 	if (!copy(&h->config.ca_file, opts->ca_file) ||
 	    !copy(&h->config.cert_file, opts->cert_file) ||
-	    !copy(&h->config.key_file, opts->key_file))
+	    !copy(&h->config.key_file, opts->key_file) ||
+	    !copy(&h->config.insecure_name, opts->insecure_name))
 		return ck_nomem(err, "opening an HTTP client");
 	int rc = opts->more_ca ? join_roots(&h->config.more_ca, opts, err) : 0;
 	for (size_t i = 0; rc == 0 && i < opts->n_addresses; i++)
@@ -131,6 +131,7 @@ void ck_http_close(struct ck_http *h)
 	free(h->config.ca_file);
 	free(h->config.cert_file);
 	free(h->config.key_file);
+	free(h->config.insecure_name);
 	ck_buf_free(&h->config.more_ca);
 	pthread_mutex_destroy(&h->lock);
 	free(h);

@@ -34,7 +34,8 @@ struct ck_http_opts {
 	size_t n_addresses;
 	const char *more_ca;		  /* NULL, or PEM text of roots beside those */
 	const char *cert_file, *key_file; /* NULL, or the client's own, PEM */
-	bool insecure;			  /* certificates are not verified */
+	const char *insecure_name;	  /* NULL, or the one host, as ck_url's name, whose
+					     certificates are not verified, at any port */
 };
 
 /* Copies OPTS. *OUT is the caller's to close. Errors: -ENOMEM, -EINVAL. */
@@ -85,6 +86,7 @@ struct ck_http_res {
 	struct ck_buf headers; /* private: see ck_http_res_header */
 	uint64_t wait_us;      /* from the request being sent to the first byte of its answer */
 	uint64_t body_us;      /* from there to its end */
+	char note[512];	       /* the asker's own, about whom he was for it; "" from here */
 	bool no_tls;	       /* what answered there, if anything, does not speak TLS */
 	bool no_trust;	       /* it speaks TLS, but its certificate was not accepted */
 	bool no_root;	       /* since none of the roots vouches for it */

@@ -195,7 +195,7 @@ static int curl_errno(CURLcode c)
 	}
 }
 
-static void set_tls(CURL *c, const struct ck_httpconn_config *config)
+static void set_tls(CURL *c, const struct ck_httpconn_config *config, const char *name)
 {
 	curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
 	if (config->ca_file) {
@@ -213,7 +213,8 @@ static void set_tls(CURL *c, const struct ck_httpconn_config *config)
 	}
 	curl_easy_setopt(c, CURLOPT_SSLCERT, config->cert_file);
 	curl_easy_setopt(c, CURLOPT_SSLKEY, config->key_file);
-	if (config->insecure) {
+	/* Not of whom that host sends us to, with credentials perhaps. */
+	if (config->insecure_name && strcmp(config->insecure_name, name) == 0) {
 		curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 0L);
 		curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
 	}
@@ -258,18 +259,12 @@ static void set_message(CURL *c, const struct ck_http_req *req, struct answer *a
 		curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, method);
 }
 
-/* A proxy's own loopback is another machine's: what is sent to ours, perhaps without TLS, because
- * nobody listens in here, must not leave it. */
-static bool is_local(const char *url)
-{
-	CK_AUTO(ck_url_free) struct ck_url u = { 0 };
-
-	return ck_url_read(&u, NULL, url, NULL) == 0 && ck_url_is_loopback(u.name);
-}
-
 static void set_up(CURL *c, const struct ck_httpconn_config *config, const struct ck_http_req *req,
 		   unsigned timeout_ms, struct answer *a)
 {
+	CK_AUTO(ck_url_free) struct ck_url u = { 0 };
+	const char *name = ck_url_read(&u, NULL, req->url, NULL) == 0 ? u.name : "";
+
 	curl_easy_reset(c); /* its connections stay */
 	curl_easy_setopt(c, CURLOPT_URL, req->url);
 	curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -289,9 +284,11 @@ static void set_up(CURL *c, const struct ck_httpconn_config *config, const struc
 	curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	if (req->sink)
 		curl_easy_setopt(c, CURLOPT_BUFFERSIZE, (long)BUFFER_LEN);
-	if (req->no_proxy || is_local(req->url))
+	/* A proxy's own loopback is another machine's: what is sent to ours, perhaps without TLS,
+	 * because nobody listens in here, must not leave it. */
+	if (req->no_proxy || ck_url_is_loopback(name))
 		curl_easy_setopt(c, CURLOPT_NOPROXY, "*");
-	set_tls(c, config);
+	set_tls(c, config, name);
 	set_message(c, req, a);
 }
 

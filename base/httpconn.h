@@ -12,9 +12,8 @@
 
 /* What all connections of a client have in common. */
 struct ck_httpconn_config {
-	char *ca_file, *cert_file, *key_file;
+	char *ca_file, *cert_file, *key_file, *insecure_name;
 	struct ck_buf more_ca;
-	bool insecure;
 	bool roots_by_dir; /* the system's roots are in a directory that OpenSSL looks them up in */
 	struct curl_slist *connect_to; /* "host::address" */
 };

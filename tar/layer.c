@@ -270,15 +270,15 @@ static size_t index_max(uint64_t blob_len)
 	return max < CK_SEALED_MAX ? (size_t)max : CK_SEALED_MAX;
 }
 
-/* In the first of the stores up to END that keeps any. */
+/* In the first of the stores that keeps any, unless it came FROM there (NULL: from none). */
 static void keep_index(const struct ck_layer *l, const char *digest, const struct ck_buf *sealed,
-		       const struct ck_index_store *store, const struct ck_index_store *end)
+		       const struct ck_index_store *store, const struct ck_index_store *from)
 {
 	struct ck_err err = { 0 };
 
-	while (store != end && !store->save)
+	while (store && !store->save)
 		store = store->next;
-	if (store == end)
+	if (!store || store == from)
 		return;
 	if (store->save(store->ctx, digest, sealed->data, sealed->len, NULL, &err) < 0)
 		ck_log(CK_LOG_WARNING, "%s: its index cannot be kept: %s", l->name, err.msg);
@@ -306,8 +306,8 @@ static int open_windows(struct ck_layer *l, const struct ck_index_store *stores,
 	return rc;
 }
 
-/* The index that an earlier pass sealed, from STORE, which is one of ALL: those before it keep it
- * for the next time. 0 with l->what set, or -ENOENT. */
+/* The index that an earlier pass sealed, from STORE, which is one of ALL: the first that keeps any
+ * has it the next time. 0 with l->what set, or -ENOENT. */
 static int load_index(struct ck_layer *l, const struct ck_layer_spec *spec, uint64_t blob_len,
 		      const struct ck_index_store *store, const struct ck_index_store *all)
 {

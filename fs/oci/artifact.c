@@ -70,7 +70,8 @@ int ck_artifact_open(struct ck_artifact **out, const char *dir, const char *mani
 }
 
 int ck_artifact_open_remote(struct ck_artifact **out, struct ck_registry *r,
-			    const char *manifest_digest, struct ck_err *err)
+			    struct ck_blobcache *cache, const char *manifest_digest,
+			    unsigned hurry_ms, struct ck_err *err)
 {
 	CK_AUTO(ck_artifact_closep) struct ck_artifact *a = calloc(1, sizeof *a);
 	CK_AUTO(ck_json_freep) json_t *referrers = NULL;
@@ -81,9 +82,11 @@ int ck_artifact_open_remote(struct ck_artifact **out, struct ck_registry *r,
 	a->source = CK_SOURCE_NONE;
 	a->source.registry = r;
 	a->source.borrowed = true;
+	a->source.cache = cache;
 	int rc = ck_digest_parse(subject, manifest_digest, err);
 	if (rc == 0)
-		rc = ck_registry_referrers(&referrers, r, manifest_digest, CK_ARTIFACT_TYPE, err);
+		rc = ck_registry_referrers(&referrers, r, manifest_digest, CK_ARTIFACT_TYPE,
+					   hurry_ms, err);
 	if (rc == 0)
 		rc = read_artifact(a, referrers, subject, err);
 	if (rc < 0)
@@ -99,6 +102,17 @@ void ck_artifact_close(struct ck_artifact *a)
 	ck_source_close(&a->source);
 	ck_artifactdoc_free(&a->doc);
 	free(a);
+}
+
+bool ck_artifact_has(const struct ck_artifact *a, const char *layer, char digest[CK_DIGEST_STR])
+{
+	uint8_t raw[CK_SHA256_LEN];
+	const struct ck_artifact_index *x =
+	    ck_digest_parse(raw, layer, NULL) == 0 ? ck_artifactdoc_find(&a->doc, raw) : NULL;
+
+	if (x)
+		ck_digest_str(digest, x->digest);
+	return x;
 }
 
 static int load(void *ctx, const char *digest, struct ck_buf *out, struct ck_err *err)

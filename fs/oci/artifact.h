@@ -37,6 +37,7 @@ CK_MUST_CHECK int ck_artifact_write(struct ck_blobstore *s, const struct ck_desc
 				    const struct ck_index_blob *blobs, size_t n, time_t created,
 				    uint8_t manifest_digest[CK_SHA256_LEN], struct ck_err *err);
 
+struct ck_blobcache;
 struct ck_artifact; /* opaque */
 
 /*
@@ -48,16 +49,22 @@ struct ck_artifact; /* opaque */
 CK_MUST_CHECK int ck_artifact_open(struct ck_artifact **out, const char *dir,
 				   const char *manifest_digest, struct ck_err *err);
 
-/* The same in the repository where the image is. R must outlive it. Errors: as above, and those
- * of ck_registry_referrers. */
+/* The same in the repository where the image is. R, and CACHE (NULL: none) for its manifest, must
+ * outlive it; HURRY_MS: as of ck_registry_referrers. Errors: as above, and those of
+ * ck_registry_referrers. */
 CK_MUST_CHECK int ck_artifact_open_remote(struct ck_artifact **out, struct ck_registry *r,
-					  const char *manifest_digest, struct ck_err *err);
+					  struct ck_blobcache *cache, const char *manifest_digest,
+					  unsigned hurry_ms, struct ck_err *err);
 void ck_artifact_close(struct ck_artifact *a); /* NULL is allowed */
 
 static inline void ck_artifact_closep(struct ck_artifact **a)
 {
 	ck_artifact_close(*a);
 }
+
+/* The digest of the sealed index of LAYER ("sha256:<hex>"), which is not read; false: A has none.
+ */
+bool ck_artifact_has(const struct ck_artifact *a, const char *layer, char digest[CK_DIGEST_STR]);
 
 /* As a layer asks it; it is for reading alone, by any number of threads. Borrows A. */
 struct ck_index_store ck_artifact_store(struct ck_artifact *a);

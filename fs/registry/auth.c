@@ -20,11 +20,11 @@ enum { SPARE_MS = 10000, TICK_MS = 50, GRANTS_MAX = 64 };
 struct grant {
 	struct grant *next;
 	bool push;
-	char *mount_from;	   /* NULL: none */
-	struct ck_challenge asked; /* the bearer challenge that it answers */
-	struct ck_buf header;	   /* "Authorization: ...", empty: none yet */
-	uint64_t till_ms;	   /* when another is got; of ck_now_ms */
-	char source[200];	   /* of the credentials that it was got with, "": none */
+	char *mount_from;	    /* NULL: none */
+	struct ck_challenge asked;  /* the bearer challenge that it answers */
+	struct ck_buf header;	    /* "Authorization: ...", empty: none yet */
+	uint64_t till_ms;	    /* when another is got; of ck_now_ms */
+	char whose[CK_CREDS_WHOSE]; /* the credentials are that it was got with, "": none */
 };
 
 struct ck_auth {
@@ -218,8 +218,10 @@ static int use_fixed(struct grant *g, const struct ck_creds *creds, const char *
 
 	if (rc < 0)
 		return rc;
+	ck_creds_whose(g->whose, creds);
 	if (strcmp(sent, ck_buf_str(&header)) == 0)
-		return ck_fail(err, -EACCES, "the token from %s was refused", creds->source);
+		return ck_fail(err, -EACCES, "the token from %s was refused (" CK_ADVICE_LOGIN ")",
+			       creds->source);
 	keep(g, &header);
 	return 0;
 }
@@ -238,7 +240,7 @@ static int use_bearer(struct ck_auth *a, struct grant *g, const struct ck_auth_n
 		return ck_fail(err, -EPROTO,
 			       "the registry asks for a token, and says not from where");
 	rc = ck_token_realm_check(g->asked.realm, origin, !nobody(&creds), err);
-	snprintf(g->source, sizeof g->source, "%s", creds.source);
+	ck_creds_whose(g->whose, &creds);
 	return rc < 0 ? rc : get_token(a, g, need, &creds, err);
 }
 
@@ -252,11 +254,11 @@ static int use_basic(struct ck_auth *a, struct grant *g, const struct ck_auth_ne
 	if (rc < 0)
 		return rc;
 	if (!creds.user.len)
-		return ck_fail(err, -EACCES,
-			       "it asks for a name and a password, and none were found for "
-			       "%s/%s%s%s (" CK_AUTHFILE_HINT ")",
-			       a->host, a->repo, creds.source[0] ? ", only a token from " : "",
-			       creds.source);
+		return ck_fail(
+		    err, -EACCES,
+		    "it asks for a name and a password, and none were found for %s/%s%s%s "
+		    "(" CK_ADVICE_LOGIN ")",
+		    a->host, a->repo, creds.source[0] ? ", only a token from " : "", creds.source);
 	rc = ck_buf_addf(&pair, err, "%s:%s", (const char *)creds.user.data,
 			 (const char *)creds.password.data);
 	if (rc == 0)
@@ -265,8 +267,10 @@ static int use_basic(struct ck_auth *a, struct grant *g, const struct ck_auth_ne
 		rc = ck_b64_encode(&header, CK_B64_STD, pair.data, pair.len, err);
 	if (rc < 0)
 		return rc;
+	ck_creds_whose(g->whose, &creds);
 	if (strcmp(sent, ck_buf_str(&header)) == 0)
-		return ck_fail(err, -EACCES, "credentials from %s were refused", creds.source);
+		return ck_fail(err, -EACCES, "credentials %s were refused (" CK_ADVICE_LOGIN ")",
+			       g->whose);
 	keep(g, &header);
 	return 0;
 }
@@ -323,22 +327,20 @@ int ck_auth_challenged(struct ck_auth *a, const struct ck_auth_need *need, const
 	return rc;
 }
 
-int ck_auth_refused(struct ck_auth *a, const struct ck_auth_need *need,
-		    const struct ck_http_res *res, struct ck_err *err)
+void ck_auth_tell(struct ck_auth *a, const struct ck_auth_need *need, char *out, size_t cap)
 {
-	int rc = ck_registry_refused(res, err);
-
+	*out = 0;
 	if (enter(a, need, NULL) < 0)
-		return rc;
+		return;
 	const struct grant *g = find(a, need);
-	if (g && g->source[0])
-		ck_wrap(err, "with credentials from %s", g->source);
+	if (g && g->whose[0])
+		snprintf(out, cap, "asked with credentials %s; for others, " CK_ADVICE_LOGIN,
+			 g->whose);
 	else
-		ck_wrap(err,
-			"without credentials, none being found for %s/%s (" CK_AUTHFILE_HINT ")",
-			a->host, a->repo);
+		snprintf(out, cap,
+			 "asked without credentials, none being found for %s/%s; " CK_ADVICE_LOGIN,
+			 a->host, a->repo);
 	leave(a);
-	return rc;
 }
 
 int ck_auth_header(struct ck_auth *a, const struct ck_auth_need *need, const char *origin,

@@ -54,8 +54,8 @@ CK_MUST_CHECK int ck_auth_challenged(struct ck_auth *a, const struct ck_auth_nee
 				     const char *origin, const char *sent,
 				     const struct ck_http_res *res, struct ck_err *err);
 
-/* The 401 RES is the last word, whatever it was shown: as an error that says what that was. */
-CK_MUST_CHECK int ck_auth_refused(struct ck_auth *a, const struct ck_auth_need *need,
-				  const struct ck_http_res *res, struct ck_err *err);
+/* Puts into OUT, CAP bytes, whose credentials such a request is shown, and what to do where it is
+ * refused for all that. */
+void ck_auth_tell(struct ck_auth *a, const struct ck_auth_need *need, char *out, size_t cap);
 
 #endif

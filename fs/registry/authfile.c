@@ -33,6 +33,15 @@ void ck_creds_free(struct ck_creds *c)
 	c->source[0] = 0;
 }
 
+void ck_creds_whose(char out[CK_CREDS_WHOSE], const struct ck_creds *c)
+{
+	if (c->user.len)
+		snprintf(out, CK_CREDS_WHOSE, "of user %.70s from %s", (const char *)c->user.data,
+			 c->source);
+	else
+		snprintf(out, CK_CREDS_WHOSE, "%s%s", *c->source ? "from " : "", c->source);
+}
+
 /* Length of HOST at the start of KEY, or 0: docker.io has three names. */
 static size_t host_len(const char *key, const struct wanted *w)
 {

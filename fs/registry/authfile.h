@@ -15,9 +15,6 @@
 #include "base/err.h"
 #include "base/secret.h"
 
-/* What to do where there are none, for messages. */
-#define CK_AUTHFILE_HINT "podman login or docker login keep them, --authfile names a file"
-
 /* Strings, each with its NUL in it; {NULL, 0} where there is none. */
 struct ck_creds {
 	struct ck_secret user, password;
@@ -40,6 +37,12 @@ struct ck_creds {
 CK_MUST_CHECK int ck_authfile_find(struct ck_creds *out, const char *file, const char *host,
 				   const char *repo, uint64_t deadline_ms, struct ck_err *err);
 void ck_creds_free(struct ck_creds *c); /* {0} is allowed */
+
+/* Whose C are, for messages: "of user NAME from FILE", "from FILE"; "": there are none. */
+enum { CK_CREDS_WHOSE = 300 };
+void ck_creds_whose(char out[CK_CREDS_WHOSE], const struct ck_creds *c);
+
+#define CK_ADVICE_LOGIN "podman login or docker login keep them, --authfile names a file"
 
 #define CK_CREDS CK_AUTO(ck_creds_free) struct ck_creds
 

@@ -167,12 +167,15 @@ int ck_registry_refused(const struct ck_http_res *res, struct ck_err *err)
 	int code = s == 404 ? -ENOENT : s == 401 || s == 403 ? -EACCES : -EPROTO;
 
 	add_said(&said, res);
-	return ck_fail(err, code, "the registry answered %ld%s%s", s,
-		       s == 404	  ? " (not found)"
-		       : s == 401 ? " (unauthorized)"
-		       : s == 403 ? " (forbidden)"
-				  : "",
-		       ck_buf_str(&said));
+	(void)ck_fail(err, code, "the registry answered %ld%s%s", s,
+		      s == 404	 ? " (not found)"
+		      : s == 401 ? " (unauthorized)"
+		      : s == 403 ? " (forbidden)"
+				 : "",
+		      ck_buf_str(&said));
+	if (res->note[0])
+		ck_advise(err, "%s", res->note);
+	return code;
 }
 
 /* One turn. 0: RES is the answer. */
@@ -221,7 +224,10 @@ int ck_registry_do(struct ck_registry *r, const struct ck_registry_req *req,
 		   struct ck_http_res *res, struct ck_err *err)
 {
 	uint64_t timeout = req->timeout_ms > r->timeout_ms ? req->timeout_ms : r->timeout_ms;
+	if (req->hurry_ms && req->hurry_ms < timeout)
+		timeout = req->hurry_ms;
 	struct ck_turns t = { .end_ms = ck_now_ms() + timeout,
+			      .one_round = req->hurry_ms != 0,
 			      .tries_left = req->tries ? req->tries : TRIES };
 	struct ck_endpoint *e;
 	struct ck_err last = { 0 };

@@ -19,8 +19,8 @@ struct ck_hosts_entry {
 	unsigned can;	  /* of enum ck_hosts_can */
 	struct ck_buf ca; /* PEM text; empty: none */
 	char *cert_file, *key_file; /* NULL: none */
-	bool skip_verify;
-	char **headers; /* "Name: value", n_headers of them */
+	bool skip_verify;	    /* of its own host, not of those that it sends us to */
+	char **headers;		    /* "Name: value", n_headers of them */
 	size_t n_headers;
 };
 

@@ -48,7 +48,7 @@ static int add_page(json_t **list, const struct ck_http_res *res, struct ck_err 
 
 /* Errors: -ENOSYS (the registry has no such API). */
 static int ask_api(json_t **list, struct ck_registry *r, const char *digest,
-		   const char *artifact_type, struct ck_err *err)
+		   const char *artifact_type, unsigned hurry_ms, struct ck_err *err)
 {
 	CK_BUF path = { 0 };
 	size_t nbytes = 0; /* of all pages: they stay in memory together */
@@ -61,7 +61,8 @@ static int ask_api(json_t **list, struct ck_registry *r, const char *digest,
 		CK_HTTP_RES res = { 0 };
 		struct ck_registry_req req = { .path = ck_buf_str(&path),
 					       .headers = headers,
-					       .n_headers = 1 };
+					       .n_headers = 1,
+					       .hurry_ms = hurry_ms };
 		rc = ck_registry_do(r, &req, &res, err);
 		if (n == 0 && (rc == -EPROTO || (rc == 0 && !is_index(&res) && res.status < 500 &&
 						 res.status != 403 && res.status != 429)))
@@ -110,10 +111,10 @@ static int ask_tag(json_t **list, struct ck_registry *r, const char *digest, str
 }
 
 int ck_registry_referrers(json_t **out, struct ck_registry *r, const char *digest,
-			  const char *artifact_type, struct ck_err *err)
+			  const char *artifact_type, unsigned hurry_ms, struct ck_err *err)
 {
 	CK_JSON *list = NULL;
-	int rc = ask_api(&list, r, digest, artifact_type, err);
+	int rc = ask_api(&list, r, digest, artifact_type, hurry_ms, err);
 
 	if (rc == -ENOSYS)
 		rc = ask_tag(&list, r, digest, err);

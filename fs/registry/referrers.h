@@ -12,11 +12,13 @@
 /*
  * Gets the list of what refers to the manifest DIGEST ("sha256:<hex>") and is of ARTIFACT_TYPE
  * (others may be listed, too): an index, from the referrers API, all its pages, or, where the
- * registry has none, from the tag "sha256-<hex>". *OUT is the caller's reference.
+ * registry has none, from the tag "sha256-<hex>". *OUT is the caller's reference. HURRY_MS is
+ * ck_registry_req's, of whether there is such an API, too.
  * Errors: -ENOENT (nothing refers to it), -EBADMSG, those of ck_registry_do and
  * ck_registry_resolve.
  */
 CK_MUST_CHECK int ck_registry_referrers(json_t **out, struct ck_registry *r, const char *digest,
-					const char *artifact_type, struct ck_err *err);
+					const char *artifact_type, unsigned hurry_ms,
+					struct ck_err *err);
 
 #endif

@@ -118,6 +118,8 @@ struct ck_registry_req {
 	unsigned tries;		/* 0: 5; 1 where it must not be sent twice */
 	unsigned timeout_ms; /* with all its tries, where that is more than the options say ... */
 	unsigned stall_ms;   /* ... and without a byte; 0: a part of the options' */
+	unsigned hurry_ms; /* 0, or it is no loss not to know: it takes no longer, and each endpoint
+			      is asked once */
 };
 
 /* Returns 0 when an answer came, whatever its status, but for 401, 429 and those from 500 on, which
@@ -126,7 +128,8 @@ CK_MUST_CHECK int ck_registry_do(struct ck_registry *r, const struct ck_registry
 				 struct ck_http_res *res, struct ck_err *err);
 
 /* What an answer that was not hoped for says, as an error: status, the registry's own code and
- * message. -ENOENT for 404, -EACCES for 401 and 403, else -EPROTO. */
+ * message, and, where it is about rights, with whose credentials it was asked, and what to do.
+ * -ENOENT for 404, -EACCES for 401 and 403, else -EPROTO. */
 CK_MUST_CHECK int ck_registry_refused(const struct ck_http_res *res, struct ck_err *err);
 
 #endif

@@ -5,6 +5,8 @@
 
 #include "base/file.h"
 #include "base/url.h"
+#include "fs/registry/steps.h"
+#include "fs/registry/token.h"
 
 enum { CHALLENGES_MAX = 2, HEADERS_MAX = 96, TIMEOUT_MAX_MS = 24 * 3600 * 1000 };
 
@@ -103,22 +105,44 @@ static bool falls_back(struct ck_endpoint *e, const struct ck_request *req, int 
 	return true;
 }
 
-/* Puts what to do behind an error that is not about this request alone. */
-static void advise(const struct ck_endpoint *e, const struct ck_http_res *res, struct ck_err *err)
+/* Puts what to do behind an error that is not about this request alone. OWN: it is the endpoint
+ * itself that was asked. */
+static void advise(const struct ck_endpoint *e, const struct ck_http_res *res, bool own,
+		   struct ck_err *err)
 {
-	char old[sizeof err->msg];
+	if (res->no_tls && own)
+		ck_advise(err, "if plain HTTP is meant, --plain-http or plain_http allow it");
+	else if (res->no_root && own)
+		ck_advise(err, "the CA's certificate may be put into %s, as *.crt", e->certs);
+	else if (res->no_trust && !own)
+		ck_advise(err, CK_ADVICE_ROOTS_ELSEWHERE);
+}
 
-	if (!err || (!res->no_tls && !res->no_root))
+/* Whether hosts.toml says who we are. */
+static bool has_own_auth(const struct ck_endpoint *e)
+{
+	for (size_t i = 0; i < e->n_headers; i++)
+		if (strncasecmp(e->headers[i], "Authorization:", 14) == 0)
+			return true;
+	return false;
+}
+
+/* Notes with the answer RES of URL, where it is none that was hoped for, who gave it if that is not
+ * the endpoint itself (ELSEWHERE), and as whom that was asked where it is about rights. */
+static void note(struct ck_endpoint *e, const struct ck_request *req, const char *url,
+		 bool elsewhere, struct ck_http_res *res)
+{
+	if (res->status < 400 || (!elsewhere && res->status != 401 && res->status != 403))
 		return;
-	memcpy(old, err->msg, sizeof old);
-	if (res->no_tls)
-		(void)ck_fail(err, err->code,
-			      "%s (if plain HTTP is meant, --plain-http or plain_http allow it)",
-			      old);
+	if (elsewhere)
+		snprintf(res->note, sizeof res->note,
+			 "so answered, asked without credentials, %.*s, where it sent us",
+			 (int)strcspn(url, "?"), url);
+	else if (has_own_auth(e))
+		snprintf(res->note, sizeof res->note,
+			 "asked with the Authorization header of hosts.toml");
 	else
-		(void)ck_fail(err, err->code,
-			      "%s (the CA's certificate may be put into %s, as *.crt)", old,
-			      e->certs);
+		ck_auth_tell(e->auth, &req->need, res->note, sizeof res->note);
 }
 
 /* Asks the endpoint itself, or where it sent us at another time (a URL as path), with what it
@@ -142,12 +166,14 @@ static int ask_with_auth(struct ck_endpoint *e, const struct ck_request *req, st
 		rc = send_to(e, req, ck_buf_str(url), own, ck_buf_str(auth), res, err);
 		if (falls_back(e, req, rc, res))
 			continue;
-		if (rc < 0 && own)
-			advise(e, res, err);
+		if (rc < 0)
+			advise(e, res, own, err);
 		if (rc < 0 || res->status != 401 || !own)
 			return rc;
-		if (n_challenges++ == CHALLENGES_MAX)
-			return ck_auth_refused(e->auth, &req->need, res, err);
+		if (n_challenges++ == CHALLENGES_MAX) {
+			note(e, req, ck_buf_str(url), false, res);
+			return ck_registry_refused(res, err);
+		}
 		rc = ck_auth_challenged(e->auth, &req->need, ck_endpoint_origin(e),
 					ck_buf_str(auth), res, err);
 		if (rc < 0)
@@ -196,8 +222,10 @@ static int follow(struct ck_endpoint *e, const struct ck_request *req, struct ck
 		rc = ck_buf_adds(url, to.text, err);
 		if (rc == 0)
 			rc = send_to(e, req, to.text, own, auth, res, err);
-		if (rc < 0)
+		if (rc < 0) {
+			advise(e, res, own, err);
 			return rc;
+		}
 	}
 	return 0;
 }
@@ -238,6 +266,7 @@ int ck_request_send(struct ck_endpoint *e, const struct ck_request *req, struct 
 		rc = follow(e, req, &url, ck_buf_str(&auth), &elsewhere, res, err);
 	if (rc < 0)
 		return rc;
+	note(e, req, ck_buf_str(&url), elsewhere, res);
 	bool served = res->status == 200 || res->status == 206;
 	if (req->blob && served && elsewhere)
 		ck_endpoint_set_redirect(e, req->blob, ck_buf_str(&url));

@@ -174,7 +174,7 @@ static int make_request(const struct ck_token_req *req, struct ck_buf *url, stru
 
 static int judge(const struct ck_token_req *req, const struct ck_http_res *res, struct ck_err *err)
 {
-	const char *source = req->creds->source;
+	char whose[CK_CREDS_WHOSE];
 	int where = (int)strcspn(req->realm, "?");
 
 	if (res->status == 200)
@@ -185,14 +185,15 @@ static int judge(const struct ck_token_req *req, const struct ck_http_res *res, 
 	if (res->status != 400 && res->status != 401 && res->status != 403)
 		return ck_fail(err, -EPROTO, "the token service %.*s answered %ld", where,
 			       req->realm, res->status);
-	if (*source)
-		return ck_fail(err, -EACCES, "credentials from %s were refused by %.*s (%ld)",
-			       source, where, req->realm, res->status);
-	return ck_fail(
-	    err, -EACCES,
-	    "%.*s gives no token without credentials (%ld), and none were found (" CK_AUTHFILE_HINT
-	    ")",
-	    where, req->realm, res->status);
+	ck_creds_whose(whose, req->creds);
+	if (*whose)
+		return ck_fail(err, -EACCES,
+			       "credentials %s were refused by %.*s (%ld) (" CK_ADVICE_LOGIN ")",
+			       whose, where, req->realm, res->status);
+	return ck_fail(err, -EACCES,
+		       "%.*s gives no token without credentials (%ld), and none were found "
+		       "(" CK_ADVICE_LOGIN ")",
+		       where, req->realm, res->status);
 }
 
 int ck_token_get(struct ck_buf *out, uint64_t *lifetime_ms, const struct ck_token_req *req,
@@ -227,6 +228,7 @@ int ck_token_get(struct ck_buf *out, uint64_t *lifetime_ms, const struct ck_toke
 		if (!res.no_trust)
 			return rc;
 		/* Whom nobody vouches for is not asked over and over. */
+		ck_advise(err, CK_ADVICE_ROOTS_ELSEWHERE);
 		if (err)
 			err->code = -EACCES;
 		return -EACCES;

@@ -15,6 +15,10 @@
 #include "base/http.h"
 #include "fs/registry/authfile.h"
 
+/* What to do where the certificate of somebody is not accepted to whom a registry sends us. */
+#define CK_ADVICE_ROOTS_ELSEWHERE                                                                  \
+	"the registry's HOST/*.crt in certs_dir count here, too, its skip_verify does not"
+
 struct ck_token_req {
 	struct ck_http *http;
 	const char *realm;	   /* a URL that ck_token_realm_check let pass */
@@ -37,8 +41,8 @@ CK_MUST_CHECK int ck_token_realm_check(const char *realm, const char *origin, bo
 
 /*
  * Gets a token, appended to OUT, and says for how long it may be used from now on.
- * Errors: -EACCES (the credentials, or their absence, were refused, or the service's certificate
- * was not accepted), those of ck_http_do, -EPROTO,
+ * Errors: -EACCES (the credentials, or their absence, were refused; or who answers there has no
+ * certificate that is accepted, and is told nothing), those of ck_http_do, -EPROTO,
  * -EBUSY (429 and 5xx: later, perhaps).
  */
 CK_MUST_CHECK int ck_token_get(struct ck_buf *out, uint64_t *lifetime_ms,

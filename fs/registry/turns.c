@@ -75,7 +75,7 @@ static bool rest(struct ck_turns *t, int *rc, struct ck_err *err)
 	/* A registry may be back before the time is up; one that says when, is not. */
 	if (!t->wait_ms && wait >= left && left >= LAST_MS)
 		wait = left / 2;
-	if (t->n_final >= t->n || wait >= left)
+	if (t->one_round || t->n_final >= t->n || wait >= left)
 		return false;
 	if (!sleep_till(now + wait, t->cancel)) {
 		*rc = ck_fail(err, -ECANCELED, "the request was given up");

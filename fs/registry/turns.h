@@ -21,6 +21,7 @@ struct ck_turns {
 	unsigned round;
 	uint64_t wait_ms; /* the longest Retry-After of this round */
 	size_t n_final;	  /* of this round: who gave an answer that will not change */
+	bool one_round;	  /* nobody is asked twice */
 	bool again;	  /* the one whose turn it was is asked once more, at once */
 };
 

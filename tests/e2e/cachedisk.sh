@@ -338,7 +338,8 @@ for image in sealed ctr; do
 	half >"$LOG" 2>&1 || fail "$image: two mounts: the first" "$(cat "$LOG")"
 	fr_mark r
 	mount_image "${PIN[$image]}" "$WORK/mnt2" --key "$KEY" --cache-dir "$C" --prefetch none --mode fuse || fail "two mounts" "$(cat "$LOG")"
-	is "" "$(fr_log r)" "$image: two mounts: the second asks for nothing to mount"
+	is "" "$(fr_log r | grep -v '/referrers/')" "$image: two mounts: the second asks for nothing to mount"
+	is $((${#image} == 3)) "$(fr_count r /referrers/)" "$image: two mounts: but for whether skopeo's has a newer index"
 	(cd "$WORK/mnt2" && head -n 15 "$WORK/sums" | sha256sum -c --quiet) >"$LOG" 2>&1 || fail "$image: two mounts: the second" "$(cat "$LOG")"
 	is 0 "$(moved $image)" "$image: two mounts: nor for what the first one has read"
 	ok "$image: two mounts: it reads the rest" right "$WORK/mnt2"

@@ -609,7 +609,8 @@ static void roots(void **state)
 		{ { .ca_file = ca1_file }, { false, true } },
 		{ { .more_ca = ck_buf_str(&ca1) }, { false, true } },
 		{ { .ca_file = ca0_file, .more_ca = ck_buf_str(&ca1) }, { true, true } },
-		{ { .insecure = true }, { true, true } },
+		{ { .insecure_name = "127.0.0.1" }, { true, true } },
+		{ { .insecure_name = "127.0.0.2" }, { false, false } },
 	};
 	for (size_t i = 0; i < N_OF(rows); i++) {
 		for (int j = 0; j < 2; j++) {
@@ -633,7 +634,7 @@ static void client_certificates(void **state)
 			       .key = path("key"),
 			       .client_ca = path("ca1") };
 	struct stub *s = stub_open(&o);
-	struct ck_http_opts with = { .insecure = true }, without = { .insecure = true };
+	struct ck_http_opts with = { .insecure_name = "127.0.0.1" }, without = with;
 	struct ck_err err;
 	CK_HTTP_RES res = { 0 };
 

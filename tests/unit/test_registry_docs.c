@@ -318,7 +318,7 @@ static size_t ask(struct ck_registry *r, int want_rc, const char *says)
 {
 	CK_AUTO(ck_json_freep) json_t *list = NULL;
 	struct ck_err err = { 0 };
-	int rc = ck_registry_referrers(&list, r, SUBJECT, "application/vnd.x", &err);
+	int rc = ck_registry_referrers(&list, r, SUBJECT, "application/vnd.x", 0, &err);
 
 	if (rc != want_rc || !strstr(err.msg, says))
 		fail_msg("%d %s", rc, err.msg);
@@ -507,7 +507,7 @@ static void artifacts(void **state)
 	(void)state;
 	assert_int_equal(ck_digest_parse(subject.digest, SUBJECT, NULL), 0);
 	memcpy(subject.digest_str, SUBJECT, sizeof subject.digest_str);
-	assert_int_equal(ck_artifact_open_remote(&a, r, SUBJECT, &err), -ENOENT);
+	assert_int_equal(ck_artifact_open_remote(&a, r, NULL, SUBJECT, 0, &err), -ENOENT);
 	put_by_digest("blobs", "application/octet-stream", "sealed");
 	ck_sha256(x.digest, "sealed", 6);
 	memset(x.layer, 7, sizeof x.layer);
@@ -524,7 +524,7 @@ static void artifacts(void **state)
 	for (size_t i = 0; i < N_OF(places); i++) {
 		struct doc *d = put(places[i], CK_MEDIA_INDEX, list);
 		CK_BUF index = { 0 };
-		assert_works(ck_artifact_open_remote(&a, r, SUBJECT, &err), &err);
+		assert_works(ck_artifact_open_remote(&a, r, NULL, SUBJECT, 0, &err), &err);
 		struct ck_index_store store = ck_artifact_store(a);
 		assert_works(store.load(store.ctx, layer, &index, &err), &err);
 		assert_string_equal(ck_buf_str(&index), "sealed");
@@ -537,7 +537,8 @@ static void artifacts(void **state)
 	for (size_t i = 0; i < shelf.n; i++)
 		if (strstr(shelf.docs[i].name, at))
 			shelf.docs[i].name[0] = 0;
-	assert_fails(ck_artifact_open_remote(&a, r, SUBJECT, &err), -EBADMSG, &err, "artifact");
+	assert_fails(ck_artifact_open_remote(&a, r, NULL, SUBJECT, 0, &err), -EBADMSG, &err,
+		     "artifact");
 }
 
 int main(void)

@@ -204,7 +204,8 @@ static void refused_tokens(void **state)
 	assert_int_equal(st.n_refused, 2);
 	CK_AUTO(ck_registry_closep)
 	struct ck_registry *r = client("{\"auth\":\"bWU6c2VjcmV0\"}");
-	assert_fails(resolve(r, &err), -EACCES, &err, "with credentials from");
+	assert_fails(resolve(r, &err), -EACCES, &err, "with credentials of user me from");
+	assert_null(strstr(err.msg, "secret"));
 	assert_int_equal(st.n_refused, 5);
 	CK_AUTO(ck_registry_closep) struct ck_registry *nobody = client("{}");
 	assert_fails(resolve(nobody, &err), -EACCES, &err, "none being found for 127.0.0.1");
@@ -250,6 +251,56 @@ static void token_services(void **state)
 	stub_close(strange);
 }
 
+/* Who may not, though he is known, is told as whom he asked, and not what with; of the stores that
+ * he is sent to it is they who are named. */
+static void refused_rights(void **state)
+{
+	const struct {
+		const char *entry, *needs, *challenge, *says;
+	} rows[] = {
+		{ "{}", NULL, NULL, "asked without credentials, none being found for 127.0.0.1" },
+		{ "{\"auth\":\"bWU6c2VjcmV0\"}", "Basic bWU6c2VjcmV0",
+		  "WWW-Authenticate: Basic realm=\"r\"\r\n", "credentials of user me from" },
+		{ "{\"auth\":\"bWU6c2VjcmV0\"}", "Bearer t", "", "credentials of user me from" },
+		{ "{\"identitytoken\":\"secret\"}", "Bearer t", "", "credentials from" },
+		{ "{\"registrytoken\":\"secret\"}", "Bearer secret", "", "credentials from" },
+		{ "{}", "Bearer t", "",
+		  "asked without credentials, none being found for 127.0.0.1" },
+	};
+	struct ck_registry_want w = want_of(10, 100);
+	struct ck_registry_fetched f;
+	struct stand store;
+	char bearer[256], to[256];
+
+	(void)state;
+	stand_open(&store);
+	snprintf(bearer, sizeof bearer, "WWW-Authenticate: Bearer realm=\"http://%s/token\"\r\n",
+		 stub_host(st.s));
+	snprintf(to, sizeof to, "to http://%s/blobs/there?sig=secret", stub_host(store.s));
+	for (size_t i = 0; i < N_OF(rows); i++) {
+		CK_AUTO(ck_registry_closep) struct ck_registry *r = client(rows[i].entry);
+		struct ck_registry_taker none = { take, NULL };
+		struct ck_err err = { 0 };
+		bool file = !strstr(rows[i].says, "without");
+		demand(rows[i].needs,
+		       rows[i].challenge && !*rows[i].challenge ? bearer : rows[i].challenge,
+		       "{\"token\":\"t\"}");
+		SCRIPT(&st, "403");
+		assert_fails(ck_registry_fetch(r, &w, &none, &f, &err), -EACCES, &err,
+			     rows[i].says);
+		if (!strstr(err.msg, "403 (forbidden)") || strstr(err.msg, "secret") ||
+		    !strstr(err.msg, "--authfile") || file != !!strstr(err.msg, "auth.json"))
+			fail_msg("row %zu: %s", i, err.msg);
+		SCRIPT(&st, to);
+		SCRIPT(&store, "403");
+		assert_fails(ck_registry_fetch(r, &w, &none, &f, &err), -EACCES, &err,
+			     "/there, where it sent us");
+		if (strstr(err.msg, "secret") || strstr(err.msg, "auth.json"))
+			fail_msg("row %zu: %s", i, err.msg);
+	}
+	stand_close(&store);
+}
+
 /* A token of the file's becomes one header's value and no more. */
 static void no_header_in_a_token(void **state)
 {
@@ -272,6 +323,7 @@ int main(void)
 		cmocka_unit_test(no_way_back_from_tls),
 		cmocka_unit_test_setup_teardown(refused_tokens, setup, teardown),
 		cmocka_unit_test_setup_teardown(token_services, setup, teardown),
+		cmocka_unit_test_setup_teardown(refused_rights, setup, teardown),
 		cmocka_unit_test_setup_teardown(no_header_in_a_token, setup, teardown),
 	};
 

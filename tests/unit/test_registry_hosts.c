@@ -361,13 +361,15 @@ static void urls(void **state)
 
 /* ---- TLS -------------------------------------------------------------------------- */
 
+enum { ANSWER_LEN = 160 };
+
 static void hello(void *ctx, const struct stub_req *q, struct stub_conn *c)
 {
 	const char *location = ctx;
 
 	(void)q;
 	if (location && *location)
-		stub_replys(c, "302 X", location, "");
+		stub_replys(c, *location == 'L' ? "302 X" : "401 X", location, "");
 	else
 		stub_replys(c, "200 OK", "Content-Type: " CK_MEDIA_MANIFEST "\r\n", "{}");
 }
@@ -392,6 +394,44 @@ static void pem_key(const char *name, EVP_PKEY *key)
 	assert_int_equal(fclose(f), 0);
 }
 
+/* Whom S, whose certificate is not looked at, sends us to shows one that is: as a redirect, and as
+ * the token service, which is not shown credentials. localhost is another host than 127.0.0.1. */
+static void skipped_there_alone(struct stub *s, const struct ck_registry_opts *o, const char *cert,
+				char answer[ANSWER_LEN])
+{
+	char auth[256];
+	struct ck_registry_opts with = *o;
+	struct stub *other = stub_open(
+	    &(struct stub_opts){ .answer = hello, .cert = cert, .key = tmp_path("leaf.key") });
+	unsigned port = (unsigned)atoi(strchr(stub_host(other), ':') + 1);
+	struct ck_err err;
+
+	snprintf(auth, sizeof auth, "{\"auths\":{\"%s\":{\"auth\":\"bWU6c2VjcmV0\"}}}",
+		 stub_host(s));
+	tmp_file("skip-auth.json", auth);
+	with.auth_file = tmp_path("skip-auth.json");
+	stub_pause(s);
+	snprintf(answer, ANSWER_LEN, "Location: https://localhost:%u/x\r\n", port);
+	stub_resume(s);
+	assert_fails(resolve(stub_host(s), o, &err), -EPROTO, &err, "skip_verify does not");
+	/* At another port of it, it is. */
+	stub_pause(s);
+	snprintf(answer, ANSWER_LEN, "Location: https://127.0.0.1:%u/x\r\n", port);
+	stub_resume(s);
+	assert_works(resolve(stub_host(s), o, &err), &err);
+	assert_int_equal(stub_count(other, "GET"), 1);
+	stub_pause(s);
+	snprintf(answer, ANSWER_LEN,
+		 "WWW-Authenticate: Bearer realm=\"https://localhost:%u/token\"\r\n", port);
+	stub_resume(s);
+	assert_fails(resolve(stub_host(s), &with, &err), -EACCES, &err, "skip_verify does not");
+	assert_int_equal(stub_count(other, "GET"), 1);
+	stub_pause(s);
+	*answer = 0;
+	stub_resume(s);
+	stub_close(other);
+}
+
 static void tls(void **state)
 {
 	struct mint_cert ca = { .cn = "CA", .ca = true };
@@ -401,7 +441,7 @@ static void tls(void **state)
 	struct ck_registry_opts o = { .timeout_ms = 20000,
 				      .hosts_dir = tmp_path("tls-hosts"),
 				      .certs_dir = tmp_path("tls-certs") };
-	char name[256], other[64], location[64] = "";
+	char name[256], other[64], location[ANSWER_LEN] = "";
 	struct ck_err err;
 
 	(void)state;
@@ -431,6 +471,7 @@ static void tls(void **state)
 	strcat(name, "/hosts.toml");
 	tmp_file(name, "skip_verify = true");
 	assert_works(resolve(stub_host(s), &o, &err), &err);
+	skipped_there_alone(s, &o, tmp_path("leaf.pem"), location);
 	assert_int_equal(unlink(tmp_path(name)), 0);
 	assert_int_equal(resolve(stub_host(s), &o, &err), -EPROTO);
 	/* A root of the host's own. */

@@ -108,13 +108,16 @@ int ck_session_indexes(struct ck_session *s, const struct ck_options *o, struct 
 	int rc = ck_session_cache(s, o, err);
 
 	if (rc == 0)
-		rc = ck_beside_open(&s->beside, o->args[0], s->image, err);
+		rc = ck_beside_open(&s->beside, o->args[0], s->image,
+				    s->cache_kept ? s->cache : NULL, err);
 	if (rc == 0 && o->index)
 		rc = ck_artifact_open(&s->artifact, o->index, s->image->manifest_digest, err);
 	if (rc < 0)
 		return rc;
-	if (s->cache_kept)
+	if (s->cache_kept) {
+		chain(s, &n, ck_beside_newer(&s->beside));
 		chain(s, &n, ck_blobcache_indexes(s->cache));
+	}
 	chain(s, &n, ck_beside_store(&s->beside));
 	if (s->artifact)
 		chain(s, &n, ck_artifact_store(s->artifact));

@@ -24,7 +24,7 @@ struct ck_session {
 	bool cache_kept;		    /* it is on a disk, and there for the next time */
 	struct ck_beside beside;	    /* the image's own index artifact */
 	struct ck_artifact *artifact;	    /* that of --index DIR */
-	struct ck_index_store stores[3];    /* chained; of the above */
+	struct ck_index_store stores[4];    /* chained; of the above */
 	const struct ck_index_store *store; /* for openings; NULL: no index is asked for */
 	bool full;			    /* openings read every layer through */
 	struct ck_wants *wants;		    /* for openings, as in ck_stack_opts; borrowed */
