@@ -15,7 +15,7 @@
 /*
  * Makes the superblock of the image in FILE, whose devices 1..N_DEVICES are the files
  * DEVICES. *MOUNT is the caller's to close: the tree, mounted nowhere yet, to be looked at
- * through it. Files are read directly, not through their own page cache.
+ * through it. DEVICES are read directly, not through their own page cache, where they can be.
  * Errors: -ENOTSUP (this kernel does not), -EPERM, what else the kernel said, with its words.
  */
 CK_MUST_CHECK int ck_attach_open(int *mount, const char *file, const char *const *devices,

@@ -10,9 +10,7 @@
 #include "fs/erofs/xattrs.h"
 
 struct ck_erofs {
-	uint8_t *bytes;
-	size_t len;
-	struct ck_patch patch;
+	struct ck_plan plan; /* once it is written: the patches */
 };
 
 /* Where the next of each kind goes. */
@@ -126,43 +124,40 @@ static int put_node(struct writer *w, ck_ino ino, struct ck_err *err)
 	return 0;
 }
 
-static int write_image(struct ck_erofs *e, const struct ck_plan *p, struct ck_err *err)
+int ck_erofs_plan(struct ck_erofs **out, const struct ck_tree *t,
+		  const struct ck_index *const *index, const uint64_t *tar_len, size_t n_layers,
+		  struct ck_err *err)
 {
-	struct writer w = { p, e->bytes, p->data_off / EROFS_BLOCK, 0 };
+	CK_AUTO(ck_erofs_closep) struct ck_erofs *e = calloc(1, sizeof *e);
+
+	if (!e)
+		return ck_nomem(err, "planning an EROFS image");
+	e->plan =
+	    (struct ck_plan){ .tree = t, .index = index, .tar_len = tar_len, .n_layers = n_layers };
+	int rc = ck_plan_make(&e->plan, err);
+	if (rc == 0)
+		*out = ck_take(e);
+	return rc;
+}
+
+size_t ck_erofs_len(const struct ck_erofs *e)
+{
+	return e->plan.len;
+}
+
+int ck_erofs_write(struct ck_erofs *e, void *to, struct ck_err *err)
+{
+	struct ck_plan *p = &e->plan;
+	struct writer w = { p, to, p->data_off / EROFS_BLOCK, 0 };
 
 	for (size_t i = 1; i <= p->tree->n_nodes; i++) {
 		int rc = put_node(&w, (ck_ino)i, err);
 		if (rc < 0)
 			return rc;
 	}
-	ck_erofs_super_put(e->bytes, p);
-	return 0;
-}
-
-int ck_erofs_build(struct ck_erofs **out, const struct ck_tree *t,
-		   const struct ck_index *const *index, const uint64_t *tar_len, size_t n_layers,
-		   struct ck_err *err)
-{
-	CK_AUTO(ck_plan_free)
-	struct ck_plan plan = {
-		.tree = t, .index = index, .tar_len = tar_len, .n_layers = n_layers
-	};
-	int rc = ck_plan_make(&plan, err);
-
-	if (rc < 0)
-		return rc;
-	CK_AUTO(ck_erofs_closep) struct ck_erofs *e = calloc(1, sizeof *e);
-	if (e)
-		e->bytes = calloc(1, plan.len);
-	if (!e || !e->bytes)
-		return ck_nomem(err, "making an EROFS image");
-	e->len = plan.len;
-	rc = write_image(e, &plan, err);
-	if (rc < 0)
-		return rc;
-	e->patch = plan.patch;
-	plan.patch = (struct ck_patch){ 0 };
-	*out = ck_take(e);
+	ck_erofs_super_put(to, p);
+	free(p->nid);
+	*p = (struct ck_plan){ .patch = p->patch };
 	return 0;
 }
 
@@ -170,23 +165,16 @@ void ck_erofs_close(struct ck_erofs *e)
 {
 	if (!e)
 		return;
-	ck_patch_free(&e->patch);
-	free(e->bytes);
+	ck_plan_free(&e->plan);
 	free(e);
-}
-
-const void *ck_erofs_bytes(const struct ck_erofs *e, size_t *nbytes)
-{
-	*nbytes = e->len;
-	return e->bytes;
 }
 
 uint64_t ck_erofs_patch_len(const struct ck_erofs *e)
 {
-	return e->patch.len;
+	return e->plan.patch.len;
 }
 
 bool ck_erofs_patch_find(const struct ck_erofs *e, uint64_t off, struct ck_erofs_patch *out)
 {
-	return ck_patch_find(&e->patch, off, out);
+	return ck_patch_find(&e->plan.patch, off, out);
 }

@@ -10,7 +10,7 @@
  * hard links share one as they should. A directory's size is that of its blocks.
  * Behind a file's end, up to the next 512 bytes, mmap shows what the tar pads it with: zeros
  * in any usual tar, and nothing else makes them so.
- * Threads: read-only once built; any number of readers.
+ * Threads: read-only once written; any number of readers.
  */
 #ifndef CK_EROFS_METADATA_H
 #define CK_EROFS_METADATA_H
@@ -25,26 +25,30 @@ struct ck_erofs; /* opaque */
 #define CK_EROFS_MAX_LEN (UINT64_C(256) << 20)
 
 /*
- * Makes the image of T, whose layers INDEX[0..N_LAYERS) are, their tar streams of
- * TAR_LEN[] bytes each. The same input gives the same bytes. Nothing is borrowed after.
- * *OUT is the caller's to ck_erofs_close.
+ * Plans the image of T, whose layers INDEX[0..N_LAYERS) are, their tar streams of
+ * TAR_LEN[] bytes each: borrowed until it is written. *OUT is the caller's to ck_erofs_close.
  * Errors, with a message that says what is in the way: -ENOTSUP (EROFS has no form for
  * something: an attribute's name or length, so many layers), -EFBIG
  * (the image, a layer or the patch device would be too long), -ENOMEM. After all but the
  * last, the tree can still be served in another way.
  */
-CK_MUST_CHECK int ck_erofs_build(struct ck_erofs **out, const struct ck_tree *t,
-				 const struct ck_index *const *index, const uint64_t *tar_len,
-				 size_t n_layers, struct ck_err *err);
+CK_MUST_CHECK int ck_erofs_plan(struct ck_erofs **out, const struct ck_tree *t,
+				const struct ck_index *const *index, const uint64_t *tar_len,
+				size_t n_layers, struct ck_err *err);
+
+/* How long the image is, a multiple of 512 bytes; before it is written. */
+size_t ck_erofs_len(const struct ck_erofs *e);
+
+/* Writes the image to TO, ck_erofs_len bytes that are zero, once. The same input gives the same
+ * bytes. E keeps nothing but what stands on the patch device, and borrows nothing after.
+ * Errors: none that the plan does not have. */
+CK_MUST_CHECK int ck_erofs_write(struct ck_erofs *e, void *to, struct ck_err *err);
 void ck_erofs_close(struct ck_erofs *e); /* NULL is allowed */
 
 static inline void ck_erofs_closep(struct ck_erofs **e)
 {
 	ck_erofs_close(*e);
 }
-
-/* The image, a multiple of 512 bytes; borrowed until the close. */
-const void *ck_erofs_bytes(const struct ck_erofs *e, size_t *nbytes);
 
 /* How long the patch device must be, a multiple of 512; 0: there is none. */
 uint64_t ck_erofs_patch_len(const struct ck_erofs *e);

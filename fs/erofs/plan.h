@@ -36,7 +36,7 @@ struct ck_plan {
 	uint64_t meta_off, data_off, len; /* in the image; of the image */
 };
 
-/* Errors: those of ck_erofs_build. P's given members are set; ck_plan_free in any case. */
+/* Errors: those of ck_erofs_plan. P's given members are set; ck_plan_free in any case. */
 CK_MUST_CHECK int ck_plan_make(struct ck_plan *p, struct ck_err *err);
 void ck_plan_free(struct ck_plan *p); /* {0} is allowed */
 

@@ -3,6 +3,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#include "base/ramfile.h"
 
 /* Of the layers view. */
 enum { ID_TOP = 1, ID_MANIFEST, ID_CONFIG, ID_FIRST_LAYER };
@@ -54,6 +57,22 @@ static int open_layers_view(struct ck_catalog *c, struct ck_err *err)
 	return 0;
 }
 
+/* The image lies where the kernel reads it by itself: it asks us for layers alone, and waits for
+ * none of them to list a directory. */
+static int write_image(struct ck_catalog *c, struct ck_err *err)
+{
+	size_t nbytes = ck_erofs_len(c->erofs);
+	void *bytes;
+	int rc = ck_ramfile_open(&c->image, &bytes, nbytes, err);
+
+	if (rc < 0)
+		return rc;
+	snprintf(c->image_path, sizeof c->image_path, "/proc/self/fd/%d", c->image);
+	rc = ck_erofs_write(c->erofs, bytes, err);
+	(void)munmap(bytes, nbytes);
+	return rc;
+}
+
 static int open_devices_view(struct ck_catalog *c, struct ck_err *err)
 {
 	uint64_t *tar_len = calloc(c->n_layers + 1, sizeof *tar_len);
@@ -63,7 +82,9 @@ static int open_devices_view(struct ck_catalog *c, struct ck_err *err)
 	for (uint32_t i = 0; i < c->n_layers; i++)
 		tar_len[i] = ck_layer_len(c->stack->layers[i]);
 	int rc =
-	    ck_erofs_build(&c->erofs, c->stack->tree, c->stack->index, tar_len, c->n_layers, err);
+	    ck_erofs_plan(&c->erofs, c->stack->tree, c->stack->index, tar_len, c->n_layers, err);
+	if (rc == 0)
+		rc = write_image(c, err);
 	free(tar_len);
 	return rc;
 }
@@ -94,6 +115,8 @@ void ck_catalog_close(struct ck_catalog *c)
 	free(c->trees);
 	free(c->base);
 	ck_erofs_close(c->erofs);
+	if (*c->image_path)
+		ck_closep(&c->image);
 	*c = (struct ck_catalog){ 0 };
 }
 
@@ -140,11 +163,11 @@ static bool tar_item(const struct ck_catalog *c, uint32_t layer, struct ck_item 
 
 static bool device_item(const struct ck_catalog *c, uint64_t id, struct ck_item *out)
 {
-	size_t nbytes;
-
 	if (id == ID_META) {
-		const void *meta = ck_erofs_bytes(c->erofs, &nbytes);
-		return doc_item(meta, nbytes, out);
+		out->kind = CK_ITEM_LINK;
+		out->link = c->image_path;
+		out->len = strlen(c->image_path);
+		return true;
 	}
 	if (id == ID_PATCH) {
 		out->kind = CK_ITEM_PATCH;
@@ -198,7 +221,7 @@ uint64_t ck_item_len(const struct ck_item *item)
 	const struct ck_entry *e = ck_item_entry(item);
 
 	if (item->kind != CK_ITEM_NODE)
-		return item->len;
+		return item->kind == CK_ITEM_LINK ? 0 : item->len;
 	return e && S_ISREG(e->mode) ? e->size : 0;
 }
 
@@ -222,7 +245,8 @@ void ck_catalog_stat(const struct ck_catalog *c, const struct ck_item *item, str
 		return;
 	}
 	/* A tar stream has the files that only their owners may read. */
-	out->st_mode = S_IFREG | (devices || item->kind == CK_ITEM_TAR ? 0400 : 0444);
+	out->st_mode = (item->kind == CK_ITEM_LINK ? S_IFLNK : S_IFREG) |
+		       (devices || item->kind == CK_ITEM_TAR ? 0400 : 0444);
 	out->st_size = (off_t)item->len;
 	out->st_blocks = (blkcnt_t)(item->len / 512 + (item->len % 512 != 0));
 }

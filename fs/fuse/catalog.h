@@ -5,7 +5,9 @@
  * the two documents, then for each layer a range: its tar stream, and the nodes of its
  * own tree. Nothing is kept per node, and nothing changes, so numbers stay good for
  * ever and need no counting.
- * Devices view: the top directory, EROFS's metadata, the tar streams, and the patch device.
+ * Devices view: the top directory, the tar streams, and the patch device; and a link to EROFS's
+ * metadata, which are in a file of the kernel's memory. By the link, what is mounted from there has
+ * a name that tells whose it is.
  * Threads: read-only once open; any number of readers.
  */
 #ifndef CK_CATALOG_H
@@ -15,7 +17,14 @@
 #include "fs/fuse/mount.h"
 #include "fs/fuse/mountpoint.h"
 
-enum ck_item_kind { CK_ITEM_NODE, CK_ITEM_TAR, CK_ITEM_DOC, CK_ITEM_PATCH, CK_ITEM_TOP };
+enum ck_item_kind {
+	CK_ITEM_NODE,
+	CK_ITEM_TAR,
+	CK_ITEM_DOC,
+	CK_ITEM_LINK,
+	CK_ITEM_PATCH,
+	CK_ITEM_TOP
+};
 
 struct ck_item {
 	enum ck_item_kind kind;
@@ -24,7 +33,8 @@ struct ck_item {
 	const struct ck_tree *tree; /* node */
 	ck_ino ino;		    /* node: its number in TREE */
 	const void *doc;	    /* document: its bytes, borrowed */
-	uint64_t len;		    /* document, tar or patch device: bytes */
+	const char *link;	    /* link: where it leads, borrowed */
+	uint64_t len;		    /* document, link, tar or patch device: bytes */
 };
 
 /* What the top directory of the devices view holds. */
@@ -39,13 +49,15 @@ struct ck_catalog {
 	struct ck_tree **trees; /* layers view: n_layers of them, owned */
 	uint64_t *base;		/* layers view: each layer's tar; its nodes follow; and the end */
 	struct ck_erofs *erofs; /* devices view: owned */
+	int image;		/* devices view: a file with EROFS's metadata, owned */
+	char image_path[32];	/* of this process; "": there is none */
 	uint64_t n_nodes;
 	uint64_t total_bytes; /* of all files */
 	bool has_acl;	      /* some entry carries a POSIX ACL */
 };
 
-/* Errors: -EINVAL (layers not open, not merged), those of ck_tree_build. Whatever
- * comes, ck_catalog_close is the caller's. */
+/* Errors: -EINVAL (layers not open, not merged), those of ck_tree_build,
+ * ck_erofs_plan and ck_ramfile_open. Whatever comes, ck_catalog_close is the caller's. */
 CK_MUST_CHECK int ck_catalog_open(struct ck_catalog *c, struct ck_stack *stack, enum ck_view view,
 				  struct ck_err *err);
 void ck_catalog_close(struct ck_catalog *c); /* {0} is allowed */

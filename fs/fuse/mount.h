@@ -3,8 +3,8 @@
  * Views: "rootfs" is the merged tree; "layers" shows manifest.json, config.json and,
  * for each layer N (from 0), N.tar (the tar stream) and N/ (its own tree, whiteouts
  * visible as the tar has them). "devices" is the merged tree, too, but answered by the
- * kernel's EROFS, which lies over a FUSE mount of what it needs: its metadata, each layer's
- * tar stream, and the patch device (see fs/erofs/metadata.h).
+ * kernel's EROFS, from metadata in a file of its own memory (base/ramfile.h). It lies over a FUSE
+ * mount of each layer's tar stream and the patch device (see fs/erofs/metadata.h).
  */
 #ifndef CK_MOUNT_H
 #define CK_MOUNT_H

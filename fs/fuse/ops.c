@@ -107,7 +107,9 @@ static void on_readlink(fuse_req_t req, fuse_ino_t id)
 	if (!find(req, id, &item))
 		return;
 	const struct ck_entry *e = ck_item_entry(&item);
-	if (e && S_ISLNK(e->mode))
+	if (item.kind == CK_ITEM_LINK)
+		fuse_reply_readlink(req, item.link);
+	else if (e && S_ISLNK(e->mode))
 		fuse_reply_readlink(
 		    req, ck_index_bytes(ck_catalog_index(&ops_of(req)->catalog, &item), e->link));
 	else

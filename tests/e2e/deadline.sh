@@ -152,9 +152,12 @@ patience() {
 	readers $(($2 + 1)) 39
 	READERS="$some $READERS"
 	ok "$mode: 30 readers wait" wait_until $BOUND all waiting
-	echo 2 >/proc/sys/vm/drop_caches
-	within "$mode: while they wait metadata are answered" ls -l "$MNT/noise" "$MNT"
+	echo 3 >/proc/sys/vm/drop_caches # so that nothing is answered from what was kept by chance
+	within "$mode: while they wait, and nothing is cached, all is listed" ls -lR "$MNT"
 	is 68 "$(wc -l <"$LOG")" "$mode: and whole"
+	echo 3 >/proc/sys/vm/drop_caches
+	within "$mode: and attributes told" stat "$MNT/noise/60" "$MNT/better"
+	is 2 "$(grep -c 'regular file' "$LOG")" "$mode: of all that was asked for"
 	ok "$mode: they wait on" all waiting
 	heal
 	ok "$mode: in the end all are answered" wait_until $BOUND all ended

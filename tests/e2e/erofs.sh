@@ -40,6 +40,11 @@ unpack_with tar "$WORK/torture" "$WORK/gnu" || bail "GNU tar unpacks"
 sealed "$WORK/torture"
 up "$WORK/torture.sealed" --mode erofs
 is "fuse.cloakfs erofs " "$(types)" "EROFS lies over FUSE"
+kill -STOP "$(processes_here mount)" # nobody has looked at anything yet
+find "$WORK/gnu" -printf '%P %M %U %G %l\n' | sort >"$WORK/want.names"
+timeout -s KILL 20 find "$MNT" -printf '%P %M %U %G %l\n' 2>&1 | sort >"$WORK/got.names"
+same "$WORK/want.names" "$WORK/got.names" "names and attributes need no daemon"
+kill -CONT "$(processes_here mount)"
 same_as_tree "$WORK/gnu" "the torture image as GNU tar unpacks it"
 echo 3 >/proc/sys/vm/drop_caches
 same_as_tree "$WORK/gnu" "the same after the kernel dropped its caches"

@@ -28,6 +28,8 @@ struct world {
 	uint64_t tar_len[WORLD_LAYERS];
 	struct ck_tree *tree;
 	struct ck_erofs *image;
+	uint8_t *bytes; /* of the image, LEN of them */
+	size_t len;
 };
 
 static inline la_ssize_t world_to_buf(struct archive *a, void *ctx, const void *p, size_t n)
@@ -105,9 +107,24 @@ static inline void world_merge(struct world *w)
 	assert_works(ck_tree_build(&w->tree, w->index, w->n, CK_WHITEOUTS_APPLY, &err), &err);
 }
 
+/* Into memory of its own that ends where the image does. */
+static inline void world_write(struct world *w)
+{
+	struct ck_err err = { 0 };
+
+	w->len = ck_erofs_len(w->image);
+	w->bytes = calloc(1, w->len);
+	assert_non_null(w->bytes);
+	assert_works(ck_erofs_write(w->image, w->bytes, &err), &err);
+}
+
 static inline int world_build(struct world *w, struct ck_err *err)
 {
-	return ck_erofs_build(&w->image, w->tree, w->index, w->tar_len, w->n, err);
+	int rc = ck_erofs_plan(&w->image, w->tree, w->index, w->tar_len, w->n, err);
+
+	if (rc == 0)
+		world_write(w);
+	return rc;
 }
 
 static inline void world_make(struct world *w)
@@ -121,6 +138,7 @@ static inline void world_make(struct world *w)
 static inline void world_free(struct world *w)
 {
 	ck_erofs_close(w->image);
+	free(w->bytes);
 	ck_tree_free(w->tree);
 	for (size_t i = 0; i < w->n; i++) {
 		ck_index_free(&w->x[i]);
