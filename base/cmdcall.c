@@ -13,7 +13,7 @@
 #include "base/file.h"
 #include "base/secret.h"
 
-enum { STDERR_MAX = 4096, STDERR_SHOWN = 300 };
+enum { LOOK_MS = 100, STDERR_MAX = 4096, STDERR_SHOWN = 300 };
 
 /* The reading ends and the child. */
 struct child {
@@ -105,6 +105,17 @@ static int start(struct child *c, char *const argv[], const void *in, size_t nby
 	return 0;
 }
 
+/* Till when it is waited for. */
+struct limit {
+	uint64_t deadline_ms;
+	const atomic_bool *cancel; /* may be NULL */
+};
+
+static bool is_cancelled(const struct limit *l)
+{
+	return l->cancel && atomic_load(l->cancel);
+}
+
 /* Reads what FD has; closes it at its end. Past B's max: -EFBIG, or thrown away when
  * EXCESS_IS_FINE. */
 static int drain(int *fd, struct ck_buf *b, bool excess_is_fine, struct ck_err *err)
@@ -126,7 +137,7 @@ static int drain(int *fd, struct ck_buf *b, bool excess_is_fine, struct ck_err *
 	return rc == -EFBIG && excess_is_fine ? 0 : rc;
 }
 
-static int pump(struct child *c, uint64_t deadline_ms, struct ck_buf *out, struct ck_buf *errs,
+static int pump(struct child *c, const struct limit *l, struct ck_buf *out, struct ck_buf *errs,
 		struct ck_err *err)
 {
 	while (c->out >= 0 || c->err >= 0) {
@@ -135,9 +146,14 @@ static int pump(struct child *c, uint64_t deadline_ms, struct ck_buf *out, struc
 		uint64_t now = ck_now_ms();
 		int rc = 0;
 
-		if (now >= deadline_ms)
+		if (is_cancelled(l))
+			return ck_fail(err, -ECANCELED, "it was given up");
+		if (now >= l->deadline_ms)
 			return ck_fail(err, -ETIMEDOUT, "it gave no answer in time");
-		if (poll(fds, 2, (int)(deadline_ms - now)) < 0 && errno != EINTR)
+		uint64_t left = l->deadline_ms - now;
+		if (l->cancel && left > LOOK_MS)
+			left = LOOK_MS;
+		if (poll(fds, 2, (int)left) < 0 && errno != EINTR)
 			return ck_fail(err, -errno, "cannot wait for it: %s", strerror(errno));
 		if (fds[0].revents)
 			rc = drain(&c->out, out, false, err);
@@ -152,7 +168,7 @@ static int pump(struct child *c, uint64_t deadline_ms, struct ck_buf *out, struc
 /* Waits for the child's end until the deadline, or kills its group, and reaps it.
  * Returns 1 when it had to be killed, 0 when it ended, -ECHILD when how it ended cannot be
  * told (its number may be another's already: nothing is killed). */
-static int reap(struct child *c, uint64_t deadline_ms, bool kill_now, int *status)
+static int reap(struct child *c, const struct limit *l, bool kill_now, int *status)
 {
 	unsigned pause_ms = 1;
 
@@ -162,7 +178,7 @@ static int reap(struct child *c, uint64_t deadline_ms, bool kill_now, int *statu
 			return 0;
 		if (p < 0 && errno != EINTR)
 			return -ECHILD;
-		kill_now = ck_now_ms() >= deadline_ms;
+		kill_now = ck_now_ms() >= l->deadline_ms || is_cancelled(l);
 		(void)poll(NULL, 0, (int)pause_ms);
 		pause_ms = pause_ms < 64 ? 2 * pause_ms : 64;
 	}
@@ -181,17 +197,18 @@ static const char *tail(const struct ck_buf *b)
 }
 
 int ck_cmdcall(char *const argv[], const void *in, size_t nbytes, uint64_t deadline_ms,
-	       struct ck_buf *out, struct ck_err *err)
+	       const atomic_bool *cancel, struct ck_buf *out, struct ck_err *err)
 {
+	const struct limit l = { deadline_ms, cancel };
 	struct child c = { -1, -1, -1 };
 	CK_BUF errs = { .max = STDERR_MAX };
 	int rc = start(&c, argv, in, nbytes, err);
 
 	if (rc < 0)
 		return rc;
-	rc = pump(&c, deadline_ms, out, &errs, err);
+	rc = pump(&c, &l, out, &errs, err);
 	int status = 0;
-	int killed = reap(&c, deadline_ms, rc < 0, &status);
+	int killed = reap(&c, &l, rc < 0, &status);
 	ck_closep(&c.out);
 	ck_closep(&c.err);
 	while (errs.len && errs.data[errs.len - 1] == '\n')
@@ -202,7 +219,9 @@ int ck_cmdcall(char *const argv[], const void *in, size_t nbytes, uint64_t deadl
 		return ck_fail(err, killed, "%s: cannot tell how it ended: %s", argv[0],
 			       strerror(-killed));
 	if (killed)
-		return ck_fail(err, -ETIMEDOUT, "%s: it did not end in time", argv[0]);
+		return is_cancelled(&l)
+			   ? ck_fail(err, -ECANCELED, "%s: it was given up", argv[0])
+			   : ck_fail(err, -ETIMEDOUT, "%s: it did not end in time", argv[0]);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
 		return 0;
 	/* posix_spawn may say so in this way, too; a shell would add a word. */

@@ -18,6 +18,7 @@
 #include "fs/fuse/beacon.h"
 #include "fs/fuse/cover.h"
 #include "fs/fuse/fusemount.h"
+#include "fs/fuse/letgo.h"
 #include "fs/fuse/metrics.h"
 #include "fs/fuse/mountpoint.h"
 #include "fs/fuse/ops.h"
@@ -25,7 +26,8 @@
 #include "fs/fuse/writable.h"
 #include "fs/oci/origin.h"
 
-enum { MAX_THREADS = CK_DEADLINE_SLOTS, IDLE_THREADS = 4, LOOK_MS = 500 };
+/* PATIENCE_MS: of the kernel's letting go of the mount. */
+enum { MAX_THREADS = CK_DEADLINE_SLOTS, IDLE_THREADS = 4, LOOK_MS = 250, PATIENCE_MS = 1000 };
 
 struct ck_mount {
 	struct ck_ops ops;
@@ -36,8 +38,10 @@ struct ck_mount {
 	struct ck_mount_spec spec;
 	int upper_lock; /* -1: none */
 	bool has_erofs;
-	atomic_uint n_covers; /* EROFS, an overlay: by now */
-	int beacon;	      /* -1: none */
+	_Atomic dev_t erofs;
+	atomic_uint n_covers;	/* EROFS, an overlay: by now */
+	struct ck_letgo *letgo; /* NULL: nothing has ended yet; the watcher's, then the closer's */
+	int beacon;		/* -1: none */
 	struct ck_answerer *answerer;
 	struct ck_report_source about;
 	struct ck_textserver *metrics; /* NULL: nobody asked for any */
@@ -154,6 +158,17 @@ static void detach(struct ck_mount *m)
 		ck_log(CK_LOG_WARNING, "cannot unmount %s: %s", m->dir, strerror(-rc));
 }
 
+/* The same, but not to be waited for. */
+static void let_go(struct ck_mount *m)
+{
+	struct ck_err err;
+
+	atomic_store(&m->n_covers, 0);
+	if (m->session && !m->letgo &&
+	    ck_letgo_start(&m->letgo, m->dir, &m->at, atomic_load(&m->erofs), &err) < 0)
+		detach(m);
+}
+
 /* Whether what lay over the mount was taken away from it. */
 static bool uncovered(struct ck_mount *m)
 {
@@ -164,9 +179,16 @@ static bool uncovered(struct ck_mount *m)
 	       now.dev_major == m->at.dev_major && now.dev_minor == m->at.dev_minor;
 }
 
+/* Whether nobody waits any more for what is still being fetched: the kernel has let go of the
+ * session, or would, if all came that it has asked for. */
+static bool is_unwanted(struct ck_mount *m)
+{
+	return fuse_session_exited(m->session) ||
+	       (m->letgo && ck_letgo_held_ms(m->letgo) >= PATIENCE_MS);
+}
+
 /* A signal that ends the mount; 0: everything is over. Whoever unmounts EROFS knows nothing of
- * the mount below, which goes after it; what is open is served on. Once the kernel has let go of
- * the session, nobody waits any more for what is still being fetched. */
+ * the mount below, which goes after it; what is open is served on. */
 static int await_signal(struct watch *w)
 {
 	struct ck_mount *m = w->m;
@@ -182,17 +204,15 @@ static int await_signal(struct watch *w)
 	while (poll(on, 2, look_ms) >= 0 || errno == EINTR) {
 		if (atomic_load(&w->done))
 			return 0;
-		if (look_ms > 0 && fuse_session_exited(m->session)) {
+		if (look_ms > 0 && is_unwanted(m)) {
 			ck_image_cancel(image);
 			look_ms = -1;
 		}
 		if ((on[0].revents & POLLIN) && read(w->signals, &got, sizeof got) == sizeof got &&
 		    got.ssi_signo != SIGURG) /* that one is somebody else's */
 			return (int)got.ssi_signo;
-		if ((on[1].revents & POLLPRI) && uncovered(m)) {
-			atomic_store(&m->n_covers, 0);
-			detach(m);
-		}
+		if ((on[1].revents & POLLPRI) && uncovered(m))
+			let_go(m);
 	}
 	return 0;
 }
@@ -211,13 +231,16 @@ static void *watch_signals(void *arg)
 	if (sig == 0)
 		return NULL;
 	w->stopped = true;
+	/* Who waits for the network would wait for longer than anybody waits for us; the kernel
+	 * lets go of what is being read only when it has come. */
+	ck_image_cancel(w->m->about.stack->image);
 	/* EROFS is being mounted, and would wait for ever for who serves it. */
 	while (!atomic_load(&w->opened))
 		nanosleep(&pause, NULL);
 	ck_log(CK_LOG_INFO, "%s: unmounting %s", strsignal(sig), w->m->dir);
-	detach(w->m);
-	/* Who waits for the network would wait for longer than anybody waits for us. */
-	ck_image_cancel(w->m->about.stack->image);
+	let_go(w->m);
+	if (w->m->letgo)
+		(void)ck_letgo_wait(w->m->letgo, PATIENCE_MS);
 	fuse_session_exit(w->m->session);
 	while (!atomic_load(&w->done)) {
 		pthread_kill(w->server, SIGURG);
@@ -264,12 +287,15 @@ static void *serve_main(void *arg)
 /* While others serve: EROFS asks for its image as it is mounted, an overlay for what is below. */
 static int finish_opening(struct ck_mount *m, ck_ready_fn *ready, void *ctx, struct ck_err *err)
 {
+	struct stat st;
 	unsigned n = 0;
 	int rc = 0;
 
 	if (m->spec.view == CK_VIEW_DEVICES) {
 		rc = ck_cover(&m->ops.catalog, m->dir, m->spec.userns, err);
 		m->has_erofs = rc == 0;
+		if (rc == 0 && stat(m->dir, &st) == 0)
+			atomic_store(&m->erofs, st.st_dev);
 		n++;
 	}
 	if (rc == 0 && m->spec.upper) {
@@ -469,11 +495,15 @@ void ck_mount_close(struct ck_mount *m)
 	if (!m)
 		return;
 	bool was_mounted = m->session;
-	detach(m);
+	if (!m->letgo)
+		detach(m);
 	ck_textserver_stop(m->metrics);
 	ck_answerer_stop(m->answerer);
 	if (m->session)
-		fuse_session_destroy(m->session);
+		fuse_session_destroy(m->session); /* and with it what the kernel waits for */
+	int rc = ck_letgo_end(m->letgo);
+	if (rc < 0)
+		ck_log(CK_LOG_WARNING, "cannot unmount %s: %s", m->dir, strerror(-rc));
 	if (m->has_buffers) { /* a thread's own goes with it; this thread stays */
 		free(pthread_getspecific(m->ops.buffers));
 		pthread_key_delete(m->ops.buffers);

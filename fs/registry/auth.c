@@ -230,7 +230,8 @@ static int use_bearer(struct ck_auth *a, struct grant *g, const struct ck_auth_n
 		      const char *origin, const char *sent, struct ck_err *err)
 {
 	CK_CREDS creds = { 0 };
-	int rc = ck_authfile_find(&creds, a->file, a->host, a->repo, need->deadline_ms, err);
+	int rc = ck_authfile_find(&creds, a->file, a->host, a->repo, need->deadline_ms,
+				  need->cancel, err);
 
 	if (rc < 0)
 		return rc;
@@ -249,7 +250,8 @@ static int use_basic(struct ck_auth *a, struct grant *g, const struct ck_auth_ne
 {
 	CK_CREDS creds = { 0 };
 	CK_BUF pair = { 0 }, header = { 0 };
-	int rc = ck_authfile_find(&creds, a->file, a->host, a->repo, need->deadline_ms, err);
+	int rc = ck_authfile_find(&creds, a->file, a->host, a->repo, need->deadline_ms,
+				  need->cancel, err);
 
 	if (rc < 0)
 		return rc;

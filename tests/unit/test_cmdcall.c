@@ -3,10 +3,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cmdcall.h"
@@ -19,7 +21,7 @@ static int run_sh(const char *script, const char *in, size_t max, uint64_t ms, s
 	char *argv[] = { "/bin/sh", "-c", (char *)(uintptr_t)script, "arg 0", "a b", NULL };
 
 	*out = (struct ck_buf){ .max = max };
-	return ck_cmdcall(argv, in, strlen(in), ck_now_ms() + ms, out, err);
+	return ck_cmdcall(argv, in, strlen(in), ck_now_ms() + ms, NULL, out, err);
 }
 
 static const struct {
@@ -65,47 +67,95 @@ static void not_a_program(void **state)
 	CK_BUF out = { 0 };
 	struct ck_err err = { 0 };
 
-	assert_rc(ck_cmdcall(none, "", 0, ck_now_ms() + 5000, &out, &err), -ENOENT, &err);
+	assert_rc(ck_cmdcall(none, "", 0, ck_now_ms() + 5000, NULL, &out, &err), -ENOENT, &err);
 	assert_says(&err, "/nonexistent/program");
-	assert_rc(ck_cmdcall(path, "", 0, ck_now_ms() + 5000, &out, &err), 0, &err);
+	assert_rc(ck_cmdcall(path, "", 0, ck_now_ms() + 5000, NULL, &out, &err), 0, &err);
+}
+
+/* Each leaves the number of what must be gone in the file $0. */
+static const char *const lingering[] = {
+	"echo $$ >\"$0\"; exec sleep 1000",			    /* mute */
+	"echo $$ >\"$0\"; exec >&- 2>&-; sleep 1000",		    /* done talking, but there */
+	"sleep 1000 & echo $! >\"$0\"; exit 0",			    /* a child holds the pipe */
+	"trap '' TERM; echo $$ >\"$0\"; while :; do sleep 1; done", /* deaf */
+};
+
+/* Killed; a grandchild is init's to reap, which takes a moment. */
+static void assert_gone(const char *path)
+{
+	CK_BUF pid = { 0 };
+	struct ck_err err = { 0 };
+
+	assert_rc(ck_file_read(&pid, path, &err), 0, &err);
+	pid_t p = atoi(ck_buf_str(&pid));
+	assert_true(p > 1);
+	for (int tries = 0; kill(p, 0) == 0; tries++) {
+		char stat_path[64];
+		CK_BUF stat = { 0 };
+		snprintf(stat_path, sizeof stat_path, "/proc/%d/stat", p);
+		if (ck_file_read(&stat, stat_path, NULL) < 0 || strstr(ck_buf_str(&stat), ") Z "))
+			break;
+		assert_true(tries < 500);
+		(void)poll(NULL, 0, 10);
+	}
 }
 
 /* However it hangs, the deadline ends it, and nothing of it is left. */
 static void deadlines(void **state)
 {
-	(void)state;
-	/* Each leaves the number of what must be gone in the file $0. */
-	static const char *const scripts[] = {
-		"echo $$ >\"$0\"; exec sleep 1000",	      /* mute */
-		"echo $$ >\"$0\"; exec >&- 2>&-; sleep 1000", /* done talking, but there */
-		"sleep 1000 & echo $! >\"$0\"; exit 0",	      /* a child holds the pipe */
-		"trap '' TERM; echo $$ >\"$0\"; while :; do sleep 1; done", /* deaf */
-	};
 	char path[] = "/tmp/ck-test-cmdcall.XXXXXX";
 
+	(void)state;
 	ck_closep(&(int){ mkstemp(path) });
 	for (size_t i = 0; i < 4; i++) {
-		CK_BUF out = { 0 }, pid = { 0 };
+		CK_BUF out = { 0 };
 		struct ck_err err = { 0 };
-		char *argv[] = { "sh", "-c", (char *)(uintptr_t)scripts[i], path, NULL };
+		char *argv[] = { "sh", "-c", (char *)(uintptr_t)lingering[i], path, NULL };
 		uint64_t start = ck_now_ms();
-		assert_rc(ck_cmdcall(argv, "", 0, start + 300, &out, &err), -ETIMEDOUT, &err);
+		assert_rc(ck_cmdcall(argv, "", 0, start + 300, NULL, &out, &err), -ETIMEDOUT, &err);
 		assert_true(ck_now_ms() - start >= 300);
 		assert_true(ck_now_ms() - start < 10000);
-		assert_rc(ck_file_read(&pid, path, &err), 0, &err);
-		/* Killed; a grandchild is init's to reap, which takes a moment. */
-		pid_t p = atoi(ck_buf_str(&pid));
-		assert_true(p > 1);
-		for (int tries = 0; kill(p, 0) == 0; tries++) {
-			char stat_path[64];
-			CK_BUF stat = { 0 };
-			snprintf(stat_path, sizeof stat_path, "/proc/%d/stat", p);
-			if (ck_file_read(&stat, stat_path, NULL) < 0 ||
-			    strstr(ck_buf_str(&stat), ") Z "))
-				break;
-			assert_true(tries < 500);
-			(void)poll(NULL, 0, 10);
-		}
+		assert_gone(path);
+	}
+	(void)unlink(path);
+}
+
+struct canceller {
+	const char *path;
+	atomic_bool cancel;
+};
+
+/* Once the child is there. */
+static void *cancel_main(void *arg)
+{
+	struct canceller *c = arg;
+	struct stat st;
+
+	while (stat(c->path, &st) == 0 && st.st_size == 0)
+		(void)poll(NULL, 0, 10);
+	atomic_store(&c->cancel, true);
+	return NULL;
+}
+
+/* Long before its time is up. */
+static void cancelled(void **state)
+{
+	char path[] = "/tmp/ck-test-cmdcall.XXXXXX";
+
+	(void)state;
+	ck_closep(&(int){ mkstemp(path) });
+	for (size_t i = 0; i < 4; i++) {
+		CK_BUF out = { 0 };
+		struct ck_err err = { 0 };
+		char *argv[] = { "sh", "-c", (char *)(uintptr_t)lingering[i], path, NULL };
+		struct canceller c = { .path = path };
+		pthread_t t;
+		assert_int_equal(truncate(path, 0), 0);
+		assert_int_equal(pthread_create(&t, NULL, cancel_main, &c), 0);
+		int rc = ck_cmdcall(argv, "", 0, ck_now_ms() + 20000, &c.cancel, &out, &err);
+		pthread_join(t, NULL);
+		assert_rc(rc, -ECANCELED, &err);
+		assert_gone(path);
 	}
 	(void)unlink(path);
 }
@@ -123,7 +173,7 @@ static void child_inherits_nothing(void **state)
 
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &old);
-	int rc = ck_cmdcall(status, "", 0, ck_now_ms() + 20000, &signals, &err);
+	int rc = ck_cmdcall(status, "", 0, ck_now_ms() + 20000, NULL, &signals, &err);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	assert_rc(rc, 0, &err);
 	assert_non_null(strstr(ck_buf_str(&signals), "SigBlk:\t0000000000000000"));
@@ -169,9 +219,13 @@ static void closed_standard_descriptors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(runs_table),	   cmocka_unit_test(not_a_program),
-		cmocka_unit_test(deadlines),	   cmocka_unit_test(child_inherits_nothing),
-		cmocka_unit_test(ignored_sigchld), cmocka_unit_test(closed_standard_descriptors),
+		cmocka_unit_test(runs_table),
+		cmocka_unit_test(not_a_program),
+		cmocka_unit_test(deadlines),
+		cmocka_unit_test(cancelled),
+		cmocka_unit_test(child_inherits_nothing),
+		cmocka_unit_test(ignored_sigchld),
+		cmocka_unit_test(closed_standard_descriptors),
 	};
 
 	(void)signal(SIGPIPE, SIG_IGN);

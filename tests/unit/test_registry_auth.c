@@ -440,7 +440,7 @@ static void entries(void **state)
 		snprintf(text, sizeof text, "{\"auths\":{%s},\"HttpHeaders\":{}}", rows[i].auths);
 		tmp_file("a.json", text);
 		int rc = ck_authfile_find(&c, tmp_path("a.json"), rows[i].host, rows[i].repo,
-					  UINT64_MAX, &err);
+					  UINT64_MAX, NULL, &err);
 		if (rc < 0 || strcmp(text_of(&c.user), rows[i].user) != 0)
 			fail_msg("row %zu: %d %s, \"%s\"", i, rc, err.msg, text_of(&c.user));
 		assert_int_equal(c.source[0] != 0, rows[i].user[0] != 0);
@@ -472,17 +472,18 @@ static void bad_files(void **state)
 		CK_CREDS c = { 0 };
 		struct ck_err err = { 0 };
 		tmp_file("bad.json", rows[i].text);
-		assert_fails(
-		    ck_authfile_find(&c, tmp_path("bad.json"), "h", "x", ck_now_ms() + 5000, &err),
-		    rows[i].rc, &err, rows[i].says);
+		assert_fails(ck_authfile_find(&c, tmp_path("bad.json"), "h", "x",
+					      ck_now_ms() + 5000, NULL, &err),
+			     rows[i].rc, &err, rows[i].says);
 		if (strstr(err.msg, "secret"))
 			fail_msg("row %zu tells: %s", i, err.msg);
 	}
 	CK_CREDS c = { 0 };
 	struct ck_err err = { 0 };
-	assert_int_equal(ck_authfile_find(&c, tmp_path("no.json"), "h", "x", 0, &err), -ENOENT);
+	assert_int_equal(ck_authfile_find(&c, tmp_path("no.json"), "h", "x", 0, NULL, &err),
+			 -ENOENT);
 	tmp_file("file", "{}");
-	assert_int_equal(ck_authfile_find(&c, tmp_path("file/no.json"), "h", "x", 0, &err),
+	assert_int_equal(ck_authfile_find(&c, tmp_path("file/no.json"), "h", "x", 0, NULL, &err),
 			 -ENOENT);
 	/* A client says so when it is opened. */
 	struct ck_registry *r = NULL;
@@ -517,7 +518,7 @@ static void places(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		CK_CREDS c = { 0 };
 		struct ck_err err = { 0 };
-		assert_works(ck_authfile_find(&c, NULL, hosts[i], "x", 0, &err), &err);
+		assert_works(ck_authfile_find(&c, NULL, hosts[i], "x", 0, NULL, &err), &err);
 		assert_string_equal(text_of(&c.user), hosts[i]);
 		assert_string_equal(c.source, tmp_path(files[i]));
 	}
@@ -526,7 +527,7 @@ static void places(void **state)
 	setenv("REGISTRY_AUTH_FILE", tmp_path("only.json"), 1);
 	CK_CREDS c = { 0 };
 	struct ck_err err = { 0 };
-	assert_works(ck_authfile_find(&c, NULL, "a", "x", 0, &err), &err);
+	assert_works(ck_authfile_find(&c, NULL, "a", "x", 0, NULL, &err), &err);
 	assert_int_equal(c.user.len, 0);
 	unsetenv("REGISTRY_AUTH_FILE");
 	unsetenv("XDG_RUNTIME_DIR");
@@ -534,7 +535,7 @@ static void places(void **state)
 	(void)mkdir(tmp_path("d"), 0700);
 	tmp_file("d/config.json", "{\"auths\":{\"e\":{\"auth\":\"YTox\"}}}");
 	setenv("DOCKER_CONFIG", tmp_path("d"), 1);
-	assert_works(ck_authfile_find(&c, NULL, "e", "x", 0, &err), &err);
+	assert_works(ck_authfile_find(&c, NULL, "e", "x", 0, NULL, &err), &err);
 	assert_string_equal(text_of(&c.user), "a");
 	unsetenv("DOCKER_CONFIG");
 }
@@ -595,14 +596,22 @@ static void helpers(void **state)
 		struct ck_err err = { 0 };
 		helper(rows[i].name, rows[i].script);
 		tmp_file("h.json", rows[i].file);
-		int rc =
-		    ck_authfile_find(&c, tmp_path("h.json"), "h:1", "x", ck_now_ms() + 1000, &err);
+		int rc = ck_authfile_find(&c, tmp_path("h.json"), "h:1", "x", ck_now_ms() + 1000,
+					  NULL, &err);
 		if (rc != rows[i].rc || strcmp(text_of(&c.user), rows[i].user) != 0 ||
 		    strcmp(text_of(&c.password), rows[i].password) != 0 ||
 		    strcmp(text_of(&c.identity), rows[i].identity) != 0 ||
 		    (rows[i].says && !strstr(err.msg, rows[i].says)))
 			fail_msg("%s: %d %s, %s", rows[i].name, rc, err.msg, text_of(&c.user));
 	}
+	/* The last one, which is slow, given up long before its time is up. */
+	CK_CREDS c = { 0 };
+	struct ck_err err = { 0 };
+	const atomic_bool cancel = true;
+	int rc = ck_authfile_find(&c, tmp_path("h.json"), "h:1", "x", ck_now_ms() + 20000, &cancel,
+				  &err);
+	assert_int_equal(rc, -ECANCELED);
+	assert_int_equal(err.code, -ECANCELED);
 }
 
 int main(void)
