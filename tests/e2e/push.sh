@@ -104,6 +104,10 @@ ok "skopeo pulls and decrypts it" pull "docker://$DR/app/part:v1" "$WORK/part" -
 is "$(layers_of "$WORK/plain")" "$(layers_of "$WORK/part")" "and the layers are the plain ones"
 "$CLOAKFS" encrypt --layers 1 --cipher ctr --key "$KEY" "docker://$DR/app/plain:v1" "docker://$DR/app/plain:v2" >"$LOG" 2>&1
 matches 'note: .*/app/plain holds the image.s layers as they were' "$(cat "$LOG")" "the same repository has the plain layers, too, which is said"
+manifest_of dr app/part v1 >"$WORK/was"
+fails_with 'would stand for the decrypted image' "an encrypted tag is not replaced by its plaintext" \
+	"$CLOAKFS" decrypt "docker://$DR/app/part:v1" "docker://$DR/app/part:v1"
+same "$WORK/was" <(manifest_of dr app/part v1) "and is what it was"
 ok "decrypt from one registry into another" "$CLOAKFS" decrypt "docker://$DR/app/part:v1" "docker://$FR/app/back:v1"
 ok "skopeo pulls it" pull "docker://$FR/app/back:v1" "$WORK/back"
 is "$(layers_of "$WORK/plain")" "$(layers_of "$WORK/back")" "it is the plain image"
