@@ -23,9 +23,6 @@ declare -A FUZZ_SLOW=([restart]=400)
 # Parsers and keepers of secrets that make no RSA keys, which takes minutes there.
 VALGRIND="test_base test_config test_envelope test_privopts test_cmdcall test_image test_stack test_cipher test_chunked test_tarscan test_tarheads test_unitcache test_artifact test_rewrite"
 E2E_ASAN="negative erofs"
-# Not beside others, which have the kernel drop what it has cached: here that would be behind reads
-# that hang.
-E2E_ALONE="deadline"
 FILTERS=("$@")
 
 export CMOCKA_MESSAGE_OUTPUT=TAP
@@ -183,7 +180,6 @@ mapfile -t tsan < <(names tsan $(grep -lE 'pthread_create|thrd_create|runs under
 mapfile -t valgrind < <(for t in $VALGRIND; do names valgrind "tests/unit/$t.c"; done)
 mapfile -t fuzz < <(names fuzz tests/fuzz/fuzz_*.c)
 mapfile -t e2e < <(names e2e tests/e2e/*.sh)
-mapfile -t e2e_alone < <(for t in $E2E_ALONE; do names e2e "tests/e2e/$t.sh"; done)
 mapfile -t e2e_asan < <(for t in $E2E_ASAN; do names e2e-asan "tests/e2e/$t.sh"; done)
 
 # Also for the unit test that shows its images to fsck.erofs.
@@ -242,20 +238,9 @@ if any_wanted "${e2e[@]}"; then
 	part
 	JOBS=$((JOBS + 1)) # they wait for each other's processes a lot
 	for t in "${e2e[@]}"; do
-		case " $E2E_ALONE " in *" ${t#e2e/} "*) continue ;; esac
 		run "$t" 300 tap bash "tests/$t.sh"
 	done
 	part_done e2e
-fi
-
-if any_wanted "${e2e_alone[@]}"; then
-	part
-	JOBS=1
-	for t in "${e2e_alone[@]}"; do
-		run "$t" 300 tap bash "tests/$t.sh"
-	done
-	part_done "e2e, alone"
-	JOBS=$((CPUS > 4 ? 4 : CPUS))
 fi
 
 if any_wanted "${e2e_asan[@]}"; then

@@ -386,11 +386,9 @@ void ck_catalog_path(const struct ck_catalog *c, const struct ck_item *item, cha
 
 	if (item->kind == CK_ITEM_TAR)
 		snprintf(out, cap, "/%" PRIu32 ".tar", item->layer);
-	else if (item->kind == CK_ITEM_PATCH || c->view == CK_VIEW_DEVICES)
-		snprintf(out, cap, "/");
 	else if (item->kind == CK_ITEM_DOC)
 		snprintf(out, cap, "/%s", doc_name[item->id - ID_MANIFEST]);
-	else if (item->kind == CK_ITEM_TOP)
+	else if (item->kind != CK_ITEM_NODE)
 		snprintf(out, cap, "/");
 	else if (c->view == CK_VIEW_LAYERS)
 		n = snprintf(out, cap, "/%" PRIu32, item->layer);
