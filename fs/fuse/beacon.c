@@ -4,10 +4,12 @@
 #include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -28,11 +30,14 @@ static socklen_t set_name(struct sockaddr_un *a, const char *name)
 int ck_beacon_light(unsigned dev_major, unsigned dev_minor)
 {
 	struct sockaddr_un a;
-	char name[64];
+	char name[80];
+	struct timespec now;
 	CK_AUTO(ck_closep)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	snprintf(name, sizeof name, "cloakfs/%u:%u/%d", dev_major, dev_minor, (int)getpid());
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	snprintf(name, sizeof name, "cloakfs/%u:%u/%d/%lld%09ld", dev_major, dev_minor,
+		 (int)getpid(), (long long)now.tv_sec, now.tv_nsec);
 	socklen_t len = set_name(&a, name);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&a, len) < 0 || listen(fd, BACKLOG) < 0)
 		return -errno;
@@ -57,19 +62,57 @@ static int join(const char *name, uid_t owner, pid_t *pid)
 	return ck_take_fd(&fd);
 }
 
+/* A beacon of the device in the table: what is behind its '@', and when it was lit. */
+struct lit {
+	const char *name;
+	unsigned long long ns;
+};
+
+static int later_first(const void *a, const void *b)
+{
+	const struct lit *x = a, *y = b;
+
+	return (x->ns < y->ns) - (x->ns > y->ns);
+}
+
+/* *OUT is the caller's to free. Returns how many, 0 without memory. */
+static size_t list(struct lit **out, char *table, const char *prefix)
+{
+	char *save;
+	size_t n = 0, cap = 0;
+
+	for (char *line = strtok_r(table, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		const char *at = strstr(line, prefix);
+		if (!at)
+			continue;
+		if (n == cap) {
+			cap = 2 * cap + 16;
+			struct lit *more = reallocarray(*out, cap, sizeof **out);
+			if (!more)
+				return 0;
+			*out = more;
+		}
+		/* Behind the blank and the '@'. */
+		(*out)[n++] = (struct lit){ at + 2, strtoull(strrchr(at, '/') + 1, NULL, 10) };
+	}
+	if (n)
+		qsort(*out, n, sizeof **out, later_first);
+	return n;
+}
+
 static int look(unsigned dev_major, unsigned dev_minor, uid_t owner, pid_t *pid)
 {
 	CK_BUF table = { .max = (size_t)64 << 20 };
-	char prefix[64], *save;
+	CK_AUTO(ck_freep) struct lit *lit = NULL;
+	char prefix[64];
 	int rc = -ENOENT;
 
 	snprintf(prefix, sizeof prefix, " @cloakfs/%u:%u/", dev_major, dev_minor);
 	if (ck_file_read(&table, "/proc/net/unix", NULL) < 0 || !table.len)
 		return -ENOENT;
-	for (char *line = strtok_r((char *)table.data, "\n", &save); line;
-	     line = strtok_r(NULL, "\n", &save)) {
-		const char *at = strstr(line, prefix);
-		int fd = at ? join(at + 2, owner, pid) : -ENOENT; /* behind the blank and the '@' */
+	size_t n = list(&lit, (char *)table.data, prefix);
+	for (size_t i = 0; i < n; i++) {
+		int fd = join(lit[i].name, owner, pid);
 		if (fd >= 0)
 			return fd;
 		if (fd == -EAGAIN)

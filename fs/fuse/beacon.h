@@ -1,9 +1,10 @@
 /*
  * beacon - by which others see that the daemon of a mount is alive.
  *
- * An abstract socket "cloakfs/MAJOR:MINOR/PID": connections end when the daemon is gone, however
- * it went, and nothing is left on a disk. Who asks on one is answered (answerer.h). Only seen
- * within one network namespace.
+ * An abstract socket "cloakfs/MAJOR:MINOR/PID/NS", NS being when it was lit (CLOCK_MONOTONIC):
+ * connections end when the daemon is gone, however it went, and nothing is left on a disk. The
+ * number of a device may be another mount's before its daemon is gone: the last one lit counts. Who
+ * asks on one is answered (answerer.h). Only seen within one network namespace.
  */
 #ifndef CK_BEACON_H
 #define CK_BEACON_H

@@ -68,7 +68,7 @@ umount_8() {
 ends() { # TEXT FROM [PID]...: the mount, its process and these are over
 	local text=$1 from=$2
 	shift 2
-	wait_until 90 unmounted || fail "$text: nothing is mounted" "$(grep -F "$MNT" /proc/self/mounts)"
+	wait_until 90 unmounted || fail "$text: nothing is mounted" "$(grep -F "$MNT" /proc/self/mounts)" "$(cat "$WORK/told")"
 	wait_until 90 all_gone "$DAEMON" "$@" || fail "$text: nobody is left"
 	soon "$from" "$text"
 	fr r clear

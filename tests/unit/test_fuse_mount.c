@@ -2,6 +2,7 @@
  * fuse: the life of a mount: how it begins, how it ends, what is left when its daemon is
  * killed, and what a layer that changes underneath costs the reader.
  */
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 #include "fs/fuse/beacon.h"
@@ -303,6 +304,36 @@ static void test_beacon(void **state)
 	assert_int_equal(ck_beacon_find(4095, 1, geteuid(), &pid), -ENOENT);
 }
 
+/* The number of a device may be another mount's while the daemon of the one before still ends: what
+ * was lit last is the one that is there, wherever the others stand in the table. */
+static void test_beacons_of_a_device(void **state)
+{
+	enum { N = 8 };
+	int lit[N];
+	pid_t pid = 0;
+
+	(void)state;
+	for (int i = 0; i < N; i++) {
+		lit[i] = ck_beacon_light(4095, 2);
+		assert_true(lit[i] >= 0);
+		int seen = ck_beacon_find(4095, 2, geteuid(), &pid);
+		assert_true(seen >= 0);
+		int met = accept(lit[i], NULL, NULL); /* does not block */
+		assert_true(met >= 0);
+		close(met);
+		close(seen);
+	}
+	for (int i = N - 1; i > 0; i--) {
+		close(lit[i]);
+		int seen = ck_beacon_find(4095, 2, geteuid(), &pid);
+		int met = accept(lit[i - 1], NULL, NULL);
+		assert_true(seen >= 0 && met >= 0);
+		close(met);
+		close(seen);
+	}
+	close(lit[0]);
+}
+
 #define WITH_STAND(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -313,7 +344,7 @@ int main(void)
 		WITH_STAND(test_covered),      WITH_STAND(test_killed),
 		WITH_STAND(test_refused),      WITH_STAND(test_closed_before_run),
 		WITH_STAND(test_names_of_dir), WITH_STAND(test_damage),
-		cmocka_unit_test(test_beacon),
+		cmocka_unit_test(test_beacon), cmocka_unit_test(test_beacons_of_a_device),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
