@@ -13,7 +13,7 @@
 #include "base/file.h"
 #include "base/secret.h"
 
-enum { STDERR_MAX = 4096, STDERR_SHOWN = 300 };
+enum { STDERR_MAX = 4096, STDERR_SHOWN = 300, TICK_MS = 50 };
 
 /* The reading ends and the child. */
 struct child {
@@ -126,8 +126,13 @@ static int drain(int *fd, struct ck_buf *b, bool excess_is_fine, struct ck_err *
 	return rc == -EFBIG && excess_is_fine ? 0 : rc;
 }
 
-static int pump(struct child *c, uint64_t deadline_ms, struct ck_buf *out, struct ck_buf *errs,
-		struct ck_err *err)
+static bool given_up(const atomic_bool *cancel)
+{
+	return cancel && atomic_load(cancel);
+}
+
+static int pump(struct child *c, uint64_t deadline_ms, const atomic_bool *cancel,
+		struct ck_buf *out, struct ck_buf *errs, struct ck_err *err)
 {
 	while (c->out >= 0 || c->err >= 0) {
 		struct pollfd fds[2] = { { .fd = c->out, .events = POLLIN },
@@ -137,7 +142,10 @@ static int pump(struct child *c, uint64_t deadline_ms, struct ck_buf *out, struc
 
 		if (now >= deadline_ms)
 			return ck_fail(err, -ETIMEDOUT, "it gave no answer in time");
-		if (poll(fds, 2, (int)(deadline_ms - now)) < 0 && errno != EINTR)
+		if (given_up(cancel))
+			return ck_fail(err, -ECANCELED, "it was given up");
+		int ms = cancel && deadline_ms - now > TICK_MS ? TICK_MS : (int)(deadline_ms - now);
+		if (poll(fds, 2, ms) < 0 && errno != EINTR)
 			return ck_fail(err, -errno, "cannot wait for it: %s", strerror(errno));
 		if (fds[0].revents)
 			rc = drain(&c->out, out, false, err);
@@ -149,10 +157,11 @@ static int pump(struct child *c, uint64_t deadline_ms, struct ck_buf *out, struc
 	return 0;
 }
 
-/* Waits for the child's end until the deadline, or kills its group, and reaps it.
+/* Waits for the child's end until the deadline or *CANCEL, or kills its group, and reaps it.
  * Returns 1 when it had to be killed, 0 when it ended, -ECHILD when how it ended cannot be
  * told (its number may be another's already: nothing is killed). */
-static int reap(struct child *c, uint64_t deadline_ms, bool kill_now, int *status)
+static int reap(struct child *c, uint64_t deadline_ms, const atomic_bool *cancel, bool kill_now,
+		int *status)
 {
 	unsigned pause_ms = 1;
 
@@ -162,7 +171,7 @@ static int reap(struct child *c, uint64_t deadline_ms, bool kill_now, int *statu
 			return 0;
 		if (p < 0 && errno != EINTR)
 			return -ECHILD;
-		kill_now = ck_now_ms() >= deadline_ms;
+		kill_now = ck_now_ms() >= deadline_ms || given_up(cancel);
 		(void)poll(NULL, 0, (int)pause_ms);
 		pause_ms = pause_ms < 64 ? 2 * pause_ms : 64;
 	}
@@ -181,7 +190,7 @@ static const char *tail(const struct ck_buf *b)
 }
 
 int ck_cmdcall(char *const argv[], const void *in, size_t nbytes, uint64_t deadline_ms,
-	       struct ck_buf *out, struct ck_err *err)
+	       const atomic_bool *cancel, struct ck_buf *out, struct ck_err *err)
 {
 	struct child c = { -1, -1, -1 };
 	CK_BUF errs = { .max = STDERR_MAX };
@@ -189,9 +198,9 @@ int ck_cmdcall(char *const argv[], const void *in, size_t nbytes, uint64_t deadl
 
 	if (rc < 0)
 		return rc;
-	rc = pump(&c, deadline_ms, out, &errs, err);
+	rc = pump(&c, deadline_ms, cancel, out, &errs, err);
 	int status = 0;
-	int killed = reap(&c, deadline_ms, rc < 0, &status);
+	int killed = reap(&c, deadline_ms, cancel, rc < 0, &status);
 	ck_closep(&c.out);
 	ck_closep(&c.err);
 	while (errs.len && errs.data[errs.len - 1] == '\n')
@@ -201,6 +210,8 @@ int ck_cmdcall(char *const argv[], const void *in, size_t nbytes, uint64_t deadl
 	if (killed < 0)
 		return ck_fail(err, killed, "%s: cannot tell how it ended: %s", argv[0],
 			       strerror(-killed));
+	if (killed && given_up(cancel))
+		return ck_fail(err, -ECANCELED, "%s: it was given up", argv[0]);
 	if (killed)
 		return ck_fail(err, -ETIMEDOUT, "%s: it did not end in time", argv[0]);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)

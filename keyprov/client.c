@@ -207,7 +207,7 @@ static int ask(const struct ck_client *c, const char *method, const struct ck_bu
 	uint64_t deadline_ms = ck_now_ms() + DEADLINE_MS;
 
 	if (c->argv)
-		return ck_cmdcall(c->argv, req->data, req->len, deadline_ms, answer, err);
+		return ck_cmdcall(c->argv, req->data, req->len, deadline_ms, NULL, answer, err);
 	return ask_grpc(c, method, req, deadline_ms, answer, err);
 }
 

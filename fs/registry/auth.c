@@ -226,11 +226,18 @@ static int use_fixed(struct grant *g, const struct ck_creds *creds, const char *
 	return 0;
 }
 
+static int find_creds(struct ck_creds *out, const struct ck_auth *a,
+		      const struct ck_auth_need *need, struct ck_err *err)
+{
+	return ck_authfile_find(out, a->file, a->host, a->repo, need->deadline_ms, need->cancel,
+				err);
+}
+
 static int use_bearer(struct ck_auth *a, struct grant *g, const struct ck_auth_need *need,
 		      const char *origin, const char *sent, struct ck_err *err)
 {
 	CK_CREDS creds = { 0 };
-	int rc = ck_authfile_find(&creds, a->file, a->host, a->repo, need->deadline_ms, err);
+	int rc = find_creds(&creds, a, need, err);
 
 	if (rc < 0)
 		return rc;
@@ -249,7 +256,7 @@ static int use_basic(struct ck_auth *a, struct grant *g, const struct ck_auth_ne
 {
 	CK_CREDS creds = { 0 };
 	CK_BUF pair = { 0 }, header = { 0 };
-	int rc = ck_authfile_find(&creds, a->file, a->host, a->repo, need->deadline_ms, err);
+	int rc = find_creds(&creds, a, need, err);
 
 	if (rc < 0)
 		return rc;

@@ -19,6 +19,7 @@ struct wanted {
 	const char *host, *repo;
 	bool docker_io;
 	uint64_t deadline_ms;
+	const atomic_bool *cancel;
 };
 
 /* What docker calls itself. */
@@ -166,7 +167,7 @@ static int ask(struct ck_creds *out, const char *helper, const char *server, con
 	       const struct wanted *w, struct ck_err *err)
 {
 	snprintf(out->source, sizeof out->source, "helper %.60s (%.100s)", helper, file);
-	return ck_credhelper_get(out, helper, server, w->deadline_ms, err);
+	return ck_credhelper_get(out, helper, server, w->deadline_ms, w->cancel, err);
 }
 
 static int from_helpers(struct ck_creds *out, const json_t *root, const char *file,
@@ -260,9 +261,9 @@ static bool place(char out[PATH_MAX], unsigned idx)
 }
 
 int ck_authfile_find(struct ck_creds *out, const char *file, const char *host, const char *repo,
-		     uint64_t deadline_ms, struct ck_err *err)
+		     uint64_t deadline_ms, const atomic_bool *cancel, struct ck_err *err)
 {
-	struct wanted w = { host, repo, strcmp(host, "docker.io") == 0, deadline_ms };
+	struct wanted w = { host, repo, strcmp(host, "docker.io") == 0, deadline_ms, cancel };
 	struct ck_creds c = { 0 };
 	char path[PATH_MAX];
 	bool is_there;

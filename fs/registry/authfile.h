@@ -9,6 +9,7 @@
 #ifndef CK_AUTHFILE_H
 #define CK_AUTHFILE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -29,13 +30,15 @@ struct ck_creds {
  * XDG_CONFIG_HOME/containers/auth.json, DOCKER_CONFIG/config.json (HOME/.docker/config.json).
  * In a file the longest key that HOST/REPO starts with wins; a helper for the host goes before,
  * a store for all hosts behind. A helper that says that it knows none is like no entry.
- * Helpers have until DEADLINE_MS of ck_now_ms, at most 10 s.
+ * Helpers have until DEADLINE_MS of ck_now_ms, at most 10 s, and are ended soon after *CANCEL (may
+ * be NULL) becomes true.
  * Returns 0 also where there are none: then OUT is empty. *OUT is the caller's to free.
  * Errors: -ENOENT (FILE is not there), -EBADMSG (a file that cannot be understood),
- * -EACCES (a helper failed), errnos, -ENOMEM.
+ * -EACCES (a helper failed), -ECANCELED, errnos, -ENOMEM.
  */
 CK_MUST_CHECK int ck_authfile_find(struct ck_creds *out, const char *file, const char *host,
-				   const char *repo, uint64_t deadline_ms, struct ck_err *err);
+				   const char *repo, uint64_t deadline_ms,
+				   const atomic_bool *cancel, struct ck_err *err);
 void ck_creds_free(struct ck_creds *c); /* {0} is allowed */
 
 /* Whose C are, for messages: "of user NAME from FILE", "from FILE"; "": there are none. */

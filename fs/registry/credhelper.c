@@ -44,7 +44,7 @@ static int take_answer(struct ck_creds *out, const struct ck_buf *answer, struct
 }
 
 int ck_credhelper_get(struct ck_creds *out, const char *name, const char *server,
-		      uint64_t deadline_ms, struct ck_err *err)
+		      uint64_t deadline_ms, const atomic_bool *cancel, struct ck_err *err)
 {
 	char program[sizeof "docker-credential-" + NAME_MAX_LEN];
 	char get[] = "get", *argv[] = { program, get, NULL };
@@ -59,14 +59,16 @@ int ck_credhelper_get(struct ck_creds *out, const char *name, const char *server
 		return ck_fail(err, -EBADMSG, "\"%.80s\" is no name of a helper", name);
 	snprintf(program, sizeof program, "docker-credential-%s", name);
 	int rc = ck_cmdcall(argv, server, strlen(server), deadline_ms < end ? deadline_ms : end,
-			    &answer, err);
+			    cancel, &answer, err);
 	if (rc == -EIO && says_none(&answer))
 		return ck_fail(err, -ENOENT, "%s has no credentials for %s", program, server);
 	if (rc < 0) {
 		ck_wrap(err, "credentials for %s", server);
-		if (err && rc != -ENOMEM)
+		if (rc == -ENOMEM || rc == -ECANCELED)
+			return rc;
+		if (err)
 			err->code = -EACCES;
-		return rc == -ENOMEM ? rc : -EACCES;
+		return -EACCES;
 	}
 	rc = take_answer(out, &answer, err);
 	if (rc < 0)

@@ -9,9 +9,11 @@
 #include "fs/registry/authfile.h"
 
 /* Fills OUT but for its source. NAME is of letters, digits, '-', '_' and '.'.
- * Errors: -ENOENT (it has none for SERVER), -EACCES (it failed), -EBADMSG, -ENOMEM. */
+ * CANCEL: as ck_cmdcall. Errors: -ENOENT (it has none for SERVER), -EACCES (it failed), -EBADMSG,
+ * -ECANCELED, -ENOMEM. */
 CK_MUST_CHECK int ck_credhelper_get(struct ck_creds *out, const char *name, const char *server,
-				    uint64_t deadline_ms, struct ck_err *err);
+				    uint64_t deadline_ms, const atomic_bool *cancel,
+				    struct ck_err *err);
 
 /* Copies S into OUT as ck_creds holds it. Errors: -ENOMEM. */
 CK_MUST_CHECK int ck_creds_set(struct ck_secret *out, const char *s, size_t len,

@@ -3,10 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/cmdcall.h"
@@ -19,7 +22,7 @@ static int run_sh(const char *script, const char *in, size_t max, uint64_t ms, s
 	char *argv[] = { "/bin/sh", "-c", (char *)(uintptr_t)script, "arg 0", "a b", NULL };
 
 	*out = (struct ck_buf){ .max = max };
-	return ck_cmdcall(argv, in, strlen(in), ck_now_ms() + ms, out, err);
+	return ck_cmdcall(argv, in, strlen(in), ck_now_ms() + ms, NULL, out, err);
 }
 
 static const struct {
@@ -65,9 +68,26 @@ static void not_a_program(void **state)
 	CK_BUF out = { 0 };
 	struct ck_err err = { 0 };
 
-	assert_rc(ck_cmdcall(none, "", 0, ck_now_ms() + 5000, &out, &err), -ENOENT, &err);
+	assert_rc(ck_cmdcall(none, "", 0, ck_now_ms() + 5000, NULL, &out, &err), -ENOENT, &err);
 	assert_says(&err, "/nonexistent/program");
-	assert_rc(ck_cmdcall(path, "", 0, ck_now_ms() + 5000, &out, &err), 0, &err);
+	assert_rc(ck_cmdcall(path, "", 0, ck_now_ms() + 5000, NULL, &out, &err), 0, &err);
+}
+
+/* Gives up what has come so far as to write into the file PATH. */
+struct giver_up {
+	const char *path;
+	atomic_bool cancel;
+};
+
+static void *give_up(void *arg)
+{
+	struct giver_up *g = arg;
+	struct stat st;
+
+	while (stat(g->path, &st) == 0 && st.st_size == 0)
+		(void)poll(NULL, 0, 5);
+	atomic_store(&g->cancel, true);
+	return NULL;
 }
 
 /* However it hangs, the deadline ends it, and nothing of it is left. */
@@ -84,13 +104,24 @@ static void deadlines(void **state)
 	char path[] = "/tmp/ck-test-cmdcall.XXXXXX";
 
 	ck_closep(&(int){ mkstemp(path) });
-	for (size_t i = 0; i < 4; i++) {
+	for (size_t i = 0; i < 8; i++) {
 		CK_BUF out = { 0 }, pid = { 0 };
 		struct ck_err err = { 0 };
-		char *argv[] = { "sh", "-c", (char *)(uintptr_t)scripts[i], path, NULL };
+		char *argv[] = { "sh", "-c", (char *)(uintptr_t)scripts[i % 4], path, NULL };
 		uint64_t start = ck_now_ms();
-		assert_rc(ck_cmdcall(argv, "", 0, start + 300, &out, &err), -ETIMEDOUT, &err);
-		assert_true(ck_now_ms() - start >= 300);
+		struct giver_up g = { .path = path };
+		assert_int_equal(truncate(path, 0), 0);
+		if (i < 4) {
+			assert_rc(ck_cmdcall(argv, "", 0, start + 300, NULL, &out, &err),
+				  -ETIMEDOUT, &err);
+			assert_true(ck_now_ms() - start >= 300);
+		} else {
+			pthread_t t;
+			assert_int_equal(pthread_create(&t, NULL, give_up, &g), 0);
+			int rc = ck_cmdcall(argv, "", 0, start + 60000, &g.cancel, &out, &err);
+			pthread_join(t, NULL);
+			assert_rc(rc, -ECANCELED, &err);
+		}
 		assert_true(ck_now_ms() - start < 10000);
 		assert_rc(ck_file_read(&pid, path, &err), 0, &err);
 		/* Killed; a grandchild is init's to reap, which takes a moment. */
@@ -123,7 +154,7 @@ static void child_inherits_nothing(void **state)
 
 	sigfillset(&all);
 	sigprocmask(SIG_BLOCK, &all, &old);
-	int rc = ck_cmdcall(status, "", 0, ck_now_ms() + 20000, &signals, &err);
+	int rc = ck_cmdcall(status, "", 0, ck_now_ms() + 20000, NULL, &signals, &err);
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	assert_rc(rc, 0, &err);
 	assert_non_null(strstr(ck_buf_str(&signals), "SigBlk:\t0000000000000000"));

@@ -440,7 +440,7 @@ static void entries(void **state)
 		snprintf(text, sizeof text, "{\"auths\":{%s},\"HttpHeaders\":{}}", rows[i].auths);
 		tmp_file("a.json", text);
 		int rc = ck_authfile_find(&c, tmp_path("a.json"), rows[i].host, rows[i].repo,
-					  UINT64_MAX, &err);
+					  UINT64_MAX, NULL, &err);
 		if (rc < 0 || strcmp(text_of(&c.user), rows[i].user) != 0)
 			fail_msg("row %zu: %d %s, \"%s\"", i, rc, err.msg, text_of(&c.user));
 		assert_int_equal(c.source[0] != 0, rows[i].user[0] != 0);
@@ -472,17 +472,18 @@ static void bad_files(void **state)
 		CK_CREDS c = { 0 };
 		struct ck_err err = { 0 };
 		tmp_file("bad.json", rows[i].text);
-		assert_fails(
-		    ck_authfile_find(&c, tmp_path("bad.json"), "h", "x", ck_now_ms() + 5000, &err),
-		    rows[i].rc, &err, rows[i].says);
+		assert_fails(ck_authfile_find(&c, tmp_path("bad.json"), "h", "x",
+					      ck_now_ms() + 5000, NULL, &err),
+			     rows[i].rc, &err, rows[i].says);
 		if (strstr(err.msg, "secret"))
 			fail_msg("row %zu tells: %s", i, err.msg);
 	}
 	CK_CREDS c = { 0 };
 	struct ck_err err = { 0 };
-	assert_int_equal(ck_authfile_find(&c, tmp_path("no.json"), "h", "x", 0, &err), -ENOENT);
+	assert_int_equal(ck_authfile_find(&c, tmp_path("no.json"), "h", "x", 0, NULL, &err),
+			 -ENOENT);
 	tmp_file("file", "{}");
-	assert_int_equal(ck_authfile_find(&c, tmp_path("file/no.json"), "h", "x", 0, &err),
+	assert_int_equal(ck_authfile_find(&c, tmp_path("file/no.json"), "h", "x", 0, NULL, &err),
 			 -ENOENT);
 	/* A client says so when it is opened. */
 	struct ck_registry *r = NULL;
@@ -517,7 +518,7 @@ static void places(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		CK_CREDS c = { 0 };
 		struct ck_err err = { 0 };
-		assert_works(ck_authfile_find(&c, NULL, hosts[i], "x", 0, &err), &err);
+		assert_works(ck_authfile_find(&c, NULL, hosts[i], "x", 0, NULL, &err), &err);
 		assert_string_equal(text_of(&c.user), hosts[i]);
 		assert_string_equal(c.source, tmp_path(files[i]));
 	}
@@ -526,7 +527,7 @@ static void places(void **state)
 	setenv("REGISTRY_AUTH_FILE", tmp_path("only.json"), 1);
 	CK_CREDS c = { 0 };
 	struct ck_err err = { 0 };
-	assert_works(ck_authfile_find(&c, NULL, "a", "x", 0, &err), &err);
+	assert_works(ck_authfile_find(&c, NULL, "a", "x", 0, NULL, &err), &err);
 	assert_int_equal(c.user.len, 0);
 	unsetenv("REGISTRY_AUTH_FILE");
 	unsetenv("XDG_RUNTIME_DIR");
@@ -534,7 +535,7 @@ static void places(void **state)
 	(void)mkdir(tmp_path("d"), 0700);
 	tmp_file("d/config.json", "{\"auths\":{\"e\":{\"auth\":\"YTox\"}}}");
 	setenv("DOCKER_CONFIG", tmp_path("d"), 1);
-	assert_works(ck_authfile_find(&c, NULL, "e", "x", 0, &err), &err);
+	assert_works(ck_authfile_find(&c, NULL, "e", "x", 0, NULL, &err), &err);
 	assert_string_equal(text_of(&c.user), "a");
 	unsetenv("DOCKER_CONFIG");
 }
@@ -543,8 +544,11 @@ static void places(void **state)
 
 static void helper(const char *name, const char *script)
 {
-	char file[64], text[1024];
+	char file[64], text[1024], path[4096];
 
+	snprintf(path, sizeof path, "%s:%s", tmp_dir, getenv("PATH"));
+	if (strncmp(getenv("PATH"), tmp_dir, strlen(tmp_dir)) != 0)
+		setenv("PATH", path, 1);
 	snprintf(file, sizeof file, "docker-credential-%s", name);
 	snprintf(text, sizeof text, "#!/bin/sh\n%s\n", script);
 	tmp_file(file, text);
@@ -585,24 +589,64 @@ static void helpers(void **state)
 		{ "slow", "sleep 100", "{\"credsStore\":\"slow\"}", -EACCES, "", "", "",
 		  "no answer in time" },
 	};
-	char path[4096];
-
 	(void)state;
-	snprintf(path, sizeof path, "%s:%s", tmp_dir, getenv("PATH"));
-	setenv("PATH", path, 1);
 	for (size_t i = 0; i < N_OF(rows); i++) {
 		CK_CREDS c = { 0 };
 		struct ck_err err = { 0 };
 		helper(rows[i].name, rows[i].script);
 		tmp_file("h.json", rows[i].file);
-		int rc =
-		    ck_authfile_find(&c, tmp_path("h.json"), "h:1", "x", ck_now_ms() + 1000, &err);
+		int rc = ck_authfile_find(&c, tmp_path("h.json"), "h:1", "x", ck_now_ms() + 1000,
+					  NULL, &err);
 		if (rc != rows[i].rc || strcmp(text_of(&c.user), rows[i].user) != 0 ||
 		    strcmp(text_of(&c.password), rows[i].password) != 0 ||
 		    strcmp(text_of(&c.identity), rows[i].identity) != 0 ||
 		    (rows[i].says && !strstr(err.msg, rows[i].says)))
 			fail_msg("%s: %d %s, %s", rows[i].name, rc, err.msg, text_of(&c.user));
 	}
+}
+
+/* Who is asked for credentials and says nothing does not hold up who has given up. */
+static void *cancel_once_asked(void *arg)
+{
+	struct stat s;
+
+	while (stat(tmp_path("asked"), &s) < 0 || s.st_size == 0)
+		(void)poll(NULL, 0, 5);
+	atomic_store((atomic_bool *)arg, true);
+	return NULL;
+}
+
+static void helper_given_up(void **state)
+{
+	char text[512];
+	struct ck_registry_taker none = { take, NULL };
+	struct ck_registry_want w = want_of(10, 100);
+	struct ck_registry_fetched f;
+	struct ck_err err = { 0 };
+	atomic_bool cancel = false;
+	pthread_t t;
+
+	(void)state;
+	snprintf(text, sizeof text, "echo $$ >%s; exec sleep 1000", tmp_path("asked"));
+	helper("hangs", text);
+	tmp_file("h.json", "{\"credsStore\":\"hangs\"}");
+	CK_AUTO(ck_registry_closep)
+	struct ck_registry *r = client_of(&st, (struct ck_registry_opts){
+						   .timeout_ms = 60000,
+						   .auth_file = tmp_path("h.json"),
+					       });
+	demand(&st, "Basic x", "WWW-Authenticate: Basic realm=\"r\"\r\n", NULL);
+	w.cancel = &cancel;
+	uint64_t start = ck_now_ms();
+	assert_int_equal(pthread_create(&t, NULL, cancel_once_asked, &cancel), 0);
+	int rc = ck_registry_fetch(r, &w, &none, &f, &err);
+	pthread_join(t, NULL);
+	assert_fails(rc, -ECANCELED, &err, "given up");
+	CK_CREDS c = { 0 };
+	assert_int_equal(
+	    ck_authfile_find(&c, tmp_path("h.json"), "h", "x", start + 60000, &cancel, &err),
+	    -ECANCELED);
+	assert_true(ck_now_ms() - start < 5000);
 }
 
 int main(void)
@@ -617,6 +661,7 @@ int main(void)
 		cmocka_unit_test(token_answers), cmocka_unit_test(challenges),
 		cmocka_unit_test(entries),	 cmocka_unit_test(bad_files),
 		cmocka_unit_test(places),	 cmocka_unit_test(helpers),
+		STAND(helper_given_up),
 	};
 	struct ck_err err = { 0 };
 
