@@ -544,8 +544,11 @@ static void places(void **state)
 
 static void helper(const char *name, const char *script)
 {
-	char file[64], text[1024];
+	char file[64], text[1024], path[4096];
 
+	snprintf(path, sizeof path, "%s:%s", tmp_dir, getenv("PATH"));
+	if (strncmp(getenv("PATH"), tmp_dir, strlen(tmp_dir)) != 0)
+		setenv("PATH", path, 1);
 	snprintf(file, sizeof file, "docker-credential-%s", name);
 	snprintf(text, sizeof text, "#!/bin/sh\n%s\n", script);
 	tmp_file(file, text);
@@ -586,11 +589,7 @@ static void helpers(void **state)
 		{ "slow", "sleep 100", "{\"credsStore\":\"slow\"}", -EACCES, "", "", "",
 		  "no answer in time" },
 	};
-	char path[4096];
-
 	(void)state;
-	snprintf(path, sizeof path, "%s:%s", tmp_dir, getenv("PATH"));
-	setenv("PATH", path, 1);
 	for (size_t i = 0; i < N_OF(rows); i++) {
 		CK_CREDS c = { 0 };
 		struct ck_err err = { 0 };
@@ -614,6 +613,50 @@ static void helpers(void **state)
 	assert_int_equal(err.code, -ECANCELED);
 }
 
+/* Who is asked for credentials and says nothing does not hold up who has given up. */
+static void *cancel_once_asked(void *arg)
+{
+	struct stat s;
+
+	while (stat(tmp_path("asked"), &s) < 0 || s.st_size == 0)
+		(void)poll(NULL, 0, 5);
+	atomic_store((atomic_bool *)arg, true);
+	return NULL;
+}
+
+static void helper_given_up(void **state)
+{
+	char text[512];
+	struct ck_registry_taker none = { take, NULL };
+	struct ck_registry_want w = want_of(10, 100);
+	struct ck_registry_fetched f;
+	struct ck_err err = { 0 };
+	atomic_bool cancel = false;
+	pthread_t t;
+
+	(void)state;
+	snprintf(text, sizeof text, "echo $$ >%s; exec sleep 1000", tmp_path("asked"));
+	helper("hangs", text);
+	tmp_file("h.json", "{\"credsStore\":\"hangs\"}");
+	CK_AUTO(ck_registry_closep)
+	struct ck_registry *r = client_of(&st, (struct ck_registry_opts){
+						   .timeout_ms = 60000,
+						   .auth_file = tmp_path("h.json"),
+					       });
+	demand(&st, "Basic x", "WWW-Authenticate: Basic realm=\"r\"\r\n", NULL);
+	w.cancel = &cancel;
+	uint64_t start = ck_now_ms();
+	assert_int_equal(pthread_create(&t, NULL, cancel_once_asked, &cancel), 0);
+	int rc = ck_registry_fetch(r, &w, &none, &f, &err);
+	pthread_join(t, NULL);
+	assert_fails(rc, -ECANCELED, &err, "given up");
+	CK_CREDS c = { 0 };
+	assert_int_equal(
+	    ck_authfile_find(&c, tmp_path("h.json"), "h", "x", start + 60000, &cancel, &err),
+	    -ECANCELED);
+	assert_true(ck_now_ms() - start < 5000);
+}
+
 int main(void)
 {
 #define STAND(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -626,6 +669,7 @@ int main(void)
 		cmocka_unit_test(token_answers), cmocka_unit_test(challenges),
 		cmocka_unit_test(entries),	 cmocka_unit_test(bad_files),
 		cmocka_unit_test(places),	 cmocka_unit_test(helpers),
+		STAND(helper_given_up),
 	};
 	struct ck_err err = { 0 };
 

@@ -376,6 +376,33 @@ static void redirected(void **state)
 	assert_has(&taken, 400, 50);
 }
 
+/* However a store says that a URL's time is up: one request there and one for another, and that is
+ * no failure. */
+static void expired(void **state)
+{
+	static const char *const says[] = { "400", "401", "403", "404", "410", "416", "503" };
+	CK_AUTO(ck_registry_closep) struct ck_registry *r = client_of(&st, quick);
+	struct ck_registry_fetched f;
+	struct stand store;
+	struct ck_err err;
+
+	(void)state;
+	stand_open(&store);
+	SCRIPT(&st, to(&store, "/blobs/x?Expires=1"));
+	assert_works(fetch(r, 100, 50, &f, &err), &err);
+	for (size_t i = 0; i < N_OF(says); i++) {
+		unsigned there = stub_count(store.s, "GET"), here = stub_count(st.s, "GET");
+		SCRIPT(&store, says[i]);
+		SCRIPT(&st, to(&store, "/blobs/x?Expires=2"));
+		assert_works(fetch(r, 200, 50, &f, &err), &err);
+		assert_has(&taken, 200, 50);
+		unsigned n = stub_count(store.s, "GET") - there + stub_count(st.s, "GET") - here;
+		if (f.n_tries != 0 || n != 3 || f.whole)
+			fail_msg("%s: %u requests, %u tries more", says[i], n, f.n_tries);
+	}
+	stand_close(&store);
+}
+
 static void bad_redirects(void **state)
 {
 	static const struct {
@@ -561,6 +588,7 @@ int main(void)
 		STAND(afresh),
 		STAND(knows_no_ranges),
 		STAND(redirected),
+		STAND(expired),
 		STAND(bad_redirects),
 		STAND(mirrors),
 		STAND(many_threads),
