@@ -551,6 +551,8 @@ static void test_kept_from_others(void **state)
 	for (; ck_catalog_item(&c, n + 1, &item); n++) {
 		ck_catalog_stat(&c, &item, &st);
 		assert_int_equal(st.st_mode & 0277, 0);
+		if (S_ISLNK(st.st_mode))
+			assert_int_equal(st.st_size, strlen(c.image_path));
 	}
 	assert_int_equal(n, 3 + STAND_LAYERS);
 	int image = c.image;
