@@ -190,6 +190,14 @@ is "fuse.cloakfs " "$(types)" "auto takes FUSE then"
 is hello "$(cat "$MNT/a")" "and shows it"
 matches 'note: FUSE mode.*btrfs' "$(cat "$LOG")" "and says why"
 down
+# Where no file may become as large as the names of the tree.
+(
+	ulimit -f 8
+	mount_image "oci:$WORK/odd.sealed:latest" "$MNT" --key "$WORK/key.pem" --cache-dir none --mode auto
+) || bail "a limit to files: it mounts" "$(cat "$LOG")"
+is "fuse.cloakfs " "$(types)" "auto takes FUSE where the names find no room"
+matches 'note: FUSE mode.*a file in ramfs: File too large' "$(cat "$LOG")" "and says why"
+down
 cp "$CLOAKFS" "$WORK/cloakfs" # where we are built, nobody may not be able to look
 fails_with 'needs root' "who is not root hears so at once" setpriv --reuid=65534 --regid=65534 --clear-groups \
 	"$WORK/cloakfs" mount --mode erofs "oci:$WORK/odd.sealed:latest" "$MNT"

@@ -551,9 +551,15 @@ static void test_kept_from_others(void **state)
 	for (; ck_catalog_item(&c, n + 1, &item); n++) {
 		ck_catalog_stat(&c, &item, &st);
 		assert_int_equal(st.st_mode & 0277, 0);
+		if (S_ISLNK(st.st_mode))
+			assert_int_equal(st.st_size, strlen(c.image_path));
 	}
 	assert_int_equal(n, 3 + STAND_LAYERS);
+	int image = c.image;
+	assert_int_equal(fstat(image, &st), 0);
+	assert_int_equal(st.st_mode, S_IFREG | 0400);
 	ck_catalog_close(&c);
+	assert_int_equal(fcntl(image, F_GETFD), -1);
 }
 
 int main(void)

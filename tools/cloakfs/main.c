@@ -106,6 +106,7 @@ int main(int argc, char **argv)
 	/* A command that only looks says one thing; others, and services, say more. */
 	ck_log_init("cloakfs", CK_LOG_WARNING);
 	(void)signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error with a message */
+	(void)signal(SIGXFSZ, SIG_IGN); /* so is a file that may not grow any more */
 	/* Ignored by some who start us; then nobody could tell how a child ended. */
 	(void)signal(SIGCHLD, SIG_DFL);
 	for (size_t i = 0; i < N_COMMANDS; i++)
