@@ -13,7 +13,8 @@ RANDOM=$SEED
 note "SEED=$SEED"
 SHORT=1200  # ms: a deadline that is awaited,
 LONG=20000  # and one that should not be reached
-SLACK=8000  # ms beyond four of them, on a busy machine
+SLACK=20000 # ms beyond four of them, on a busy machine
+AWAY=60000  # one that is far away, whose half nobody waits for,
 BOUND=40    # seconds: what hangs
 BESIDE=12   # cases at a time
 FAR=40      # a file that nothing of before comes near to
@@ -381,25 +382,24 @@ done
 waits() { # RULE
 	[ "$(fr gone hits "$1")" -gt 0 ]
 }
-interrupted() { # IMAGE WITHIN-MS
+interrupted() { # IMAGE
 	local from reader rule text="$1: interrupted"
 	DIR=$CASES/$1
 	MNT=$DIR/mnt
 	fr gone clear
-	mount_case "registry.test:${FR_PORT[gone]}/case/$1" 8000 || fail "$text: a mount" "$(tail -n 1 "$DIR/mount")"
+	mount_case "registry.test:${FR_PORT[gone]}/case/$1" $AWAY || fail "$text: a mount" "$(tail -n 1 "$DIR/mount")"
 	rule=$(fr gone fault stall=0 path=/blobs/)
 	start "$DIR/reader" cat "$MNT/noise/$FAR"
 	reader=$!
 	wait_until 20 waits "$rule" || fail "$text: it waits"
 	from=$(date +%s%N)
 	kill $reader
-	ends_within 10 $reader "$text: a reader ends"
+	ends_within 30 $reader "$text: a reader ends"
 	ok "$text: so does a mount that still asks" "$CLOAKFS" umount "$MNT"
-	wait_until 10 no_processes_here mount && pass "$text: and its process" || fail "$text: and its process" "$(processes_here mount)"
-	# What EROFS reads ahead it waits for, as it is unmounted: with the deadline that it ends.
+	wait_until 30 no_processes_here mount && pass "$text: and its process" || fail "$text: and its process" "$(processes_here mount)"
 	from=$((($(date +%s%N) - from) / 1000000))
-	[ $from -lt "$2" ] && pass "$text: in time" || fail "$text: in time" "took $from ms"
+	[ $from -lt $((AWAY / 2)) ] && pass "$text: in time" || fail "$text: in time" "took $from ms"
 }
-interrupted s $((8000 + SLACK))
-interrupted c 6000
+interrupted s
+interrupted c
 finish

@@ -167,8 +167,8 @@ for how in silent garbage ask; do
 	from=$(date +%s%N)
 	ok "200 clients, $how: it unmounts" "$CLOAKFS" umount "$MNT"
 	took=$((($(date +%s%N) - from) / 1000000))
-	is true "$([ $took -lt 2000 ] && echo true || echo "$took ms")" "200 clients, $how: in less than 2 s"
-	ok "200 clients, $how: and its process ends" wait_until 2 no_processes_here mount
+	is true "$([ $took -lt 20000 ] && echo true || echo "$took ms")" "200 clients, $how: in less than 20 s"
+	ok "200 clients, $how: and its process ends" wait_until 20 no_processes_here mount
 	kill $pest
 	wait $pest 2>/dev/null
 done
@@ -176,7 +176,7 @@ up --mode erofs
 start "$WORK/pester.out" "$E2E/pester" "cloakfs/$(device)/" 200 silent
 pest=$!
 kill -TERM "$(processes_here mount)"
-ok "200 clients: SIGTERM ends it all the same" wait_until 2 no_processes_here mount
+ok "200 clients: SIGTERM ends it all the same" wait_until 20 no_processes_here mount
 kill $pest
 wait $pest 2>/dev/null
 
