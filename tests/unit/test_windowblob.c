@@ -459,8 +459,8 @@ static void test_both(void **state)
 	assert_false(ZSTD_isError(n));
 	/* The header: 160 bytes, then where each section is and what it has; windows are the 7th.
 	 */
-	uint64_t count = 8;
-	memcpy(plain + 160 + 6 * 16 + 8, &count, sizeof count);
+	const uint64_t section[] = { 0, 8 };
+	memcpy(plain + 160 + 6 * 16, section, sizeof section);
 	assert_works(ck_buf_reserve(&packed, ZSTD_compressBound(n), &err), &err);
 	size_t len = ZSTD_compress(packed.data, packed.cap, plain, n, 1);
 	assert_fails(ck_indexfile_unpack(&back, &about, 10, packed.data, len, &err), -EBADMSG, &err,
