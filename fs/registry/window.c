@@ -73,8 +73,13 @@ void ck_windows_disown(struct ck_windows *list, uint64_t first, uint64_t end, st
 	struct ck_window *w;
 
 	TAILQ_FOREACH(w, list, link)
-	if (w->first < end && first < w->first + w->n)
+	{
+		if (w->first >= end || first >= w->first + w->n)
+			continue;
+		w->wrong_first = w->stale && w->wrong_first < first ? w->wrong_first : first;
+		w->wrong_end = w->stale && w->wrong_end > end ? w->wrong_end : end;
 		w->stale = true;
+	}
 	trim(list, false, net);
 }
 

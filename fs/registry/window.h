@@ -20,7 +20,8 @@ struct ck_window {
 	uint8_t *buf;	 /* owned: n blocks */
 	bool running;
 	bool attached; /* what comes for another one passes by here, too, and ends it */
-	bool stale;    /* what it has, or will have, proved wrong: not for new readers */
+	bool stale;    /* what it has, or will have, proved wrong: not for new readers; ... */
+	uint64_t wrong_first, wrong_end; /* ... and that lies within these blocks: not to be kept */
 	bool afresh;
 	uint64_t keeps;		/* the block that is being kept, and 1; 0: none */
 	struct ck_net_job *job; /* of who fetches; NULL: attached, or over */

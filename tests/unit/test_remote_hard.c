@@ -201,6 +201,47 @@ static void test_refetch_while_kept(void **state)
 	stand_down(&s);
 }
 
+/* A disk on which room has to be made first holds up no reader, also not of the next block. */
+static void test_slow_disk(void **state)
+{
+	struct stand s;
+
+	(void)state;
+	stand_up(&s, 64 * B, 2000, true);
+	atomic_store(&disk, HOLDS);
+	read_ok(&s, 3 * B, 5 * B);
+	while (atomic_load(&disk) != HELD)
+		sched_yield();
+	read_ok(&s, 3 * B, 5 * B);
+	assert_int_equal(n_calls(&s), 1);
+	atomic_store(&disk, GOES);
+	while (ck_remote_kept(s.remote) < 5 * B)
+		sched_yield();
+	stand_down(&s);
+}
+
+/* What is complained of before it is kept is not, nor what lies between; its neighbours are. */
+static void test_wrong_before_kept(void **state)
+{
+	struct stand s;
+	bool have[5];
+
+	(void)state;
+	stand_up(&s, 64 * B, 0, true);
+	atomic_store(&disk, HOLDS);
+	read_ok(&s, 3 * B, 5 * B);
+	while (atomic_load(&disk) != HELD)
+		sched_yield();
+	assert_true(ck_reader_refetch(s.reader, 6 * B, 8));
+	assert_true(ck_reader_refetch(s.reader, 4 * B, 8));
+	atomic_store(&disk, GOES);
+	while (ck_remote_fetched(s.remote) < 5 * B)
+		sched_yield();
+	ck_cached_blob_have(s.remote->kept, 3, 5, have);
+	assert_true(have[0] && !have[1] && !have[2] && !have[3] && have[4]);
+	stand_down(&s);
+}
+
 /* What was wrong counts as such until all of it came from the origin, and no longer. */
 static void test_long_refetch(void **state)
 {
@@ -325,6 +366,8 @@ int main(void)
 		cmocka_unit_test(test_memory_of_whole),
 		cmocka_unit_test(test_passed_by),
 		cmocka_unit_test(test_refetch_while_kept),
+		cmocka_unit_test(test_slow_disk),
+		cmocka_unit_test(test_wrong_before_kept),
 		cmocka_unit_test(test_long_refetch),
 		cmocka_unit_test(test_ranges_after_all),
 		cmocka_unit_test(test_dead),
