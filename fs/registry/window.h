@@ -44,6 +44,9 @@ void ck_window_put(struct ck_windows *list, struct ck_window *w, struct ck_net *
 
 /* Nobody new shall use what overlaps the blocks [FIRST, END). */
 void ck_windows_disown(struct ck_windows *list, uint64_t first, uint64_t end, struct ck_net *net);
+/* Frees idle ones, the oldest first, until WANT bytes are free; returns how many are. Tells no net.
+ */
+uint64_t ck_windows_give(struct ck_windows *list, uint64_t want);
 /* Frees all; nobody holds any. */
 void ck_windows_free(struct ck_windows *list, struct ck_net *net);
 

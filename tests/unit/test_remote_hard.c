@@ -220,6 +220,55 @@ static void test_slow_disk(void **state)
 	stand_down(&s);
 }
 
+/* Blobs that were read once and are no more do not keep the memory from one that is, and of which
+ * nothing is kept on a disk; those that are read keep theirs, and all of it has its bound. */
+static void test_idle_of_others(void **state)
+{
+	enum { OTHERS = 6, PIECE = (256 << 10) / B, N = 8 * 2 * PIECE };
+	struct stand s;
+	struct ck_reader *readers[OTHERS];
+	struct ck_remote *others[OTHERS];
+	struct ck_err err = { 0 };
+	uint8_t digest[CK_SHA256_LEN] = { 2 };
+	static uint8_t buf[PIECE * B];
+
+	(void)state;
+	for (int unread = 0; unread < 2; unread++) {
+		stand_up(&s, N * B, 0, false);
+		for (size_t i = 0; i < OTHERS; i++) {
+			assert_works(ck_remote_open(&readers[i], &others[i], s.net, &s.registry,
+						    NULL, digest, N * B, &err),
+				     &err);
+			for (uint64_t b = 0; b < N; b += 2 * PIECE) /* not in order */
+				assert_works(ck_reader_pread(readers[i], buf, sizeof buf,
+							     (N - 2 * PIECE - b) * B, &err),
+					     &err);
+			while (ck_remote_fetched(others[i]) < N / 2 * B)
+				sched_yield();
+		}
+		/* As much as there may be, with what is let go of while we look. */
+		assert_false(ck_net_idle_memory(s.net, 0));
+		assert_true(ck_net_idle_memory(s.net, PIECE * B + 1));
+		(void)ck_net_idle_memory(s.net, -(PIECE * B + 1));
+		for (size_t i = 0; unread && i < OTHERS; i++)
+			atomic_store(&others[i]->user.read_ms, 0);
+		size_t before = n_calls(&s);
+		ck_reader_advise(s.reader, 0, PIECE * B);
+		while (ck_remote_fetched(s.remote) < PIECE * B)
+			sched_yield();
+		read_ok(&s, 0, PIECE * B);
+		read_ok(&s, 0, PIECE * B);
+		assert_int_equal(n_calls(&s) > before + 1, !unread);
+		assert_false(ck_net_idle_memory(s.net, 0));
+		before = n_calls(&s); /* what the last one was given first is there still */
+		assert_works(ck_reader_pread(readers[OTHERS - 3], buf, sizeof buf, 0, &err), &err);
+		assert_int_equal(n_calls(&s), before);
+		for (size_t i = 0; i < OTHERS; i++)
+			ck_reader_close(readers[i]);
+		stand_down(&s);
+	}
+}
+
 /* What is complained of before it is kept is not, nor what lies between; its neighbours are. */
 static void test_wrong_before_kept(void **state)
 {
@@ -368,6 +417,7 @@ int main(void)
 		cmocka_unit_test(test_refetch_while_kept),
 		cmocka_unit_test(test_slow_disk),
 		cmocka_unit_test(test_wrong_before_kept),
+		cmocka_unit_test(test_idle_of_others),
 		cmocka_unit_test(test_long_refetch),
 		cmocka_unit_test(test_ranges_after_all),
 		cmocka_unit_test(test_dead),
