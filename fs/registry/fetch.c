@@ -16,6 +16,7 @@ struct fetch {
 	bool whole;	 /* what comes is the blob, not what was asked for */
 	uint64_t at;	 /* next byte of the blob */
 	uint64_t wanted; /* next byte of what was asked for, when that came last */
+	uint64_t n_own;	 /* blocks of what was asked for that came, to be kept in the end */
 	uint8_t *block;	 /* of a whole blob: what is not full yet */
 };
 
@@ -28,7 +29,7 @@ static void keep(const struct fetch *f, uint64_t idx, const uint8_t *bytes)
 	if (!r->kept)
 		return;
 	pthread_mutex_lock(&r->lock);
-	bool wrong = w->stale && ck_window_has(w, idx);
+	bool wrong = w->stale && idx >= w->wrong_first && idx < w->wrong_end;
 	w->keeps = wrong ? 0 : idx + 1;
 	pthread_mutex_unlock(&r->lock);
 	if (wrong)
@@ -63,9 +64,9 @@ static struct ck_window *attached(const struct ck_remote *r, bool any)
 	return NULL;
 }
 
-/* Block IDX has come, as BYTES: for the cache, our own window, and those that wait for us. Who
- * waits does not wait for the disk; but of a whole blob, who comes too late to wait finds it kept.
- */
+/* Block IDX has come, as BYTES: for our own window, and those that wait for us. Who waits does not
+ * wait for the disk, nor for room to be made on it; but of a whole blob, who comes too late to wait
+ * finds it kept. */
 static void deliver(const struct fetch *f, uint64_t idx, const uint8_t *bytes)
 {
 	const struct ck_err none = { 0 };
@@ -91,8 +92,13 @@ static void deliver(const struct fetch *f, uint64_t idx, const uint8_t *bytes)
 		end_window(r, w, 0, &none);
 	pthread_cond_broadcast(&r->news);
 	pthread_mutex_unlock(&r->lock);
-	if (!f->whole)
-		keep(f, idx, bytes);
+}
+
+/* What came of what was asked for, once nobody waits for more of it. */
+static void keep_own(const struct fetch *f)
+{
+	for (uint64_t i = 0; i < f->n_own; i++)
+		keep(f, f->w->first + i, f->w->buf + i * B);
 }
 
 static int take_whole(struct fetch *f, const uint8_t *p, size_t nbytes, struct ck_err *err)
@@ -144,8 +150,10 @@ static void take_wanted(struct fetch *f, const uint8_t *p, size_t nbytes)
 	memcpy(w->buf + (f->at - w->first * B), p, nbytes);
 	f->at += nbytes;
 	f->wanted = f->at;
-	for (; ck_window_has(w, idx) && idx * B + ck_remote_block_len(f->r, idx) <= f->at; idx++)
+	for (; ck_window_has(w, idx) && idx * B + ck_remote_block_len(f->r, idx) <= f->at; idx++) {
 		deliver(f, idx, w->buf + (idx - w->first) * B);
+		f->n_own = idx + 1 - w->first;
+	}
 }
 
 /* The stream of the whole blob is over: who waited for it and has not got all comes again. With the
@@ -252,6 +260,7 @@ static void fetch_main(struct ck_net_job *j)
 		rc = ck_fail(&err, -ETIMEDOUT, "all connections were busy");
 	else
 		rc = ck_registry_fetch(r->registry, &want, &taker, &got, &err);
+	keep_own(f);
 	atomic_fetch_add(&r->fetched, got.nbytes);
 	if (rc != -EALREADY)
 		ck_net_note(r->net, got.nbytes, got.wait_us, got.body_us, got.n_tries, rc < 0);

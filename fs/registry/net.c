@@ -14,8 +14,9 @@ enum { THREADS = 16, CROWD = 256, TIMEOUT_MS = 30000 };
 /* Of a request: while its answer comes the next one must have left. */
 enum { PIECE_LEAST = 256 << 10, PIECE_MOST = 4 << 20 };
 
-/* MEMORY: of what lies idle. QUIET_MS: readers come again after less than that. */
-enum { MEMORY = 8 << 20, QUIET_MS = 5 };
+/* MEMORY: of what lies idle. QUIET_MS: readers come again after less than that; UNREAD_MS: who
+ * reads a blob in order does. */
+enum { MEMORY = 8 << 20, QUIET_MS = 5, UNREAD_MS = 1000 };
 
 /* An average over the last few: each counts for a quarter. */
 enum { WEIGHT = 4, SAMPLE_LEAST = 32 << 10 };
@@ -269,10 +270,27 @@ bool ck_net_idle(struct ck_net *n, const struct ck_net_user *u)
 	return idle;
 }
 
+/* Else blobs that were read once would keep what those need that are being read. With the lock. */
+static void collect(struct ck_net *n)
+{
+	uint64_t now = ck_now_ms();
+	struct ck_net_user *u;
+
+	TAILQ_FOREACH(u, &n->users, link)
+	{
+		if (n->idle_memory <= MEMORY)
+			return;
+		if (u->give && atomic_load(&u->read_ms) + UNREAD_MS <= now)
+			n->idle_memory -= (int64_t)u->give(u, (uint64_t)(n->idle_memory - MEMORY));
+	}
+}
+
 bool ck_net_idle_memory(struct ck_net *n, int64_t change)
 {
 	pthread_mutex_lock(&n->lock);
 	n->idle_memory += change;
+	if (change > 0)
+		collect(n);
 	bool much = n->idle_memory > MEMORY;
 	pthread_mutex_unlock(&n->lock);
 	return much;

@@ -45,6 +45,12 @@ void ck_net_stats(struct ck_net *n, struct ck_net_stats *out);
 /* One who fetches; its fetches look at CANCEL. */
 struct ck_net_user {
 	atomic_bool cancel;
+	/* When somebody last read of it, of ck_now_ms. From one of whom nobody has for a while GIVE
+	 * (NULL: it has none) takes memory that lies idle, WANT bytes if it can be, and returns how
+	 * much it was: at once or not at all, because others' locks are held, and without a call
+	 * of these functions. */
+	atomic_uint_fast64_t read_ms;
+	uint64_t (*give)(struct ck_net_user *u, uint64_t want);
 	TAILQ_ENTRY(ck_net_user) link;
 };
 
@@ -83,7 +89,7 @@ void ck_net_wait_end(struct ck_net *n);
 bool ck_net_idle(struct ck_net *n, const struct ck_net_user *u);
 
 /* Memory of what was fetched and lies idle changed by so much; whether there is more of it than
- * there should be. */
+ * there should be, though those gave theirs of whom nobody reads. */
 bool ck_net_idle_memory(struct ck_net *n, int64_t change);
 
 #endif

@@ -31,23 +31,55 @@ static char *next_page(const struct ck_http_res *res)
 	return strndup(from + 1, (size_t)(to - from - 1));
 }
 
-static int add_page(json_t **list, const struct ck_http_res *res, struct ck_err *err)
+/* Of an entry what tells it from others: the rest of a page does not stay in memory beside the next
+ * one's. A new reference; NULL: no memory. */
+static json_t *copy_entry(const json_t *entry)
+{
+	static const char *const keys[] = { "mediaType", "digest", "size", "artifactType" };
+	static const char created[] = "org.opencontainers.image.created";
+	const json_t *at = json_object_get(json_object_get(entry, "annotations"), created);
+	json_t *out = json_object();
+	bool ok = out;
+
+	for (size_t i = 0; ok && i < sizeof keys / sizeof keys[0]; i++) {
+		const json_t *v = json_object_get(entry, keys[i]);
+		if (json_is_string(v) || json_is_integer(v))
+			ok = json_object_set_new(out, keys[i], json_copy((json_t *)(uintptr_t)v)) ==
+			     0;
+	}
+	if (ok && json_is_string(at))
+		ok = json_object_set_new(out, "annotations",
+					 json_pack("{s:s%}", created, json_string_value(at),
+						   json_string_length(at))) == 0;
+	if (ok)
+		return out;
+	json_decref(out);
+	return NULL;
+}
+
+/* Adds the entries of ARTIFACT_TYPE: not every registry leaves others out. */
+static int add_page(json_t *list, const struct ck_http_res *res, const char *artifact_type,
+		    struct ck_err *err)
 {
 	CK_JSON *page = NULL;
+	json_t *all = json_object_get(list, "manifests");
 	int rc = ck_manifest_list_parse(&page, res->body.data, res->body.len, CK_MEDIA_INDEX, err);
 
 	if (rc < 0)
 		return ck_wrap(err, "the list of what refers to the image");
-	if (!*list)
-		*list = ck_take(page);
-	else if (json_array_extend(json_object_get(*list, "manifests"),
-				   json_object_get(page, "manifests")) < 0)
-		return ck_nomem(err, "reading a list");
+	const json_t *entries = json_object_get(page, "manifests");
+	for (size_t i = 0; i < json_array_size(entries); i++) {
+		const json_t *entry = json_array_get(entries, i);
+		const char *type = json_string_value(json_object_get(entry, "artifactType"));
+		if (type && strcmp(type, artifact_type) == 0 &&
+		    json_array_append_new(all, copy_entry(entry)) < 0)
+			return ck_nomem(err, "reading a list");
+	}
 	return 0;
 }
 
 /* Errors: -ENOSYS (the registry has no such API). */
-static int ask_api(json_t **list, struct ck_registry *r, const char *digest,
+static int ask_api(json_t *list, struct ck_registry *r, const char *digest,
 		   const char *artifact_type, unsigned hurry_ms, struct ck_err *err)
 {
 	CK_BUF path = { 0 };
@@ -78,7 +110,7 @@ static int ask_api(json_t **list, struct ck_registry *r, const char *digest,
 				     "the list of what refers to the image is larger "
 				     "than what is read");
 		if (rc == 0)
-			rc = add_page(list, &res, err);
+			rc = add_page(list, &res, artifact_type, err);
 		CK_AUTO(ck_freep) char *next = next_page(&res);
 		if (rc < 0 || !next || n == PAGES_MAX)
 			return rc;
@@ -113,11 +145,16 @@ static int ask_tag(json_t **list, struct ck_registry *r, const char *digest, str
 int ck_registry_referrers(json_t **out, struct ck_registry *r, const char *digest,
 			  const char *artifact_type, unsigned hurry_ms, struct ck_err *err)
 {
-	CK_JSON *list = NULL;
-	int rc = ask_api(&list, r, digest, artifact_type, hurry_ms, err);
+	CK_JSON *list = json_pack("{s:[]}", "manifests");
+	if (!list)
+		return ck_nomem(err, "reading a list");
+	int rc = ask_api(list, r, digest, artifact_type, hurry_ms, err);
 
-	if (rc == -ENOSYS)
+	if (rc == -ENOSYS) {
+		ck_json_freep(&list);
+		list = NULL;
 		rc = ask_tag(&list, r, digest, err);
+	}
 	if (rc < 0)
 		return rc;
 	*out = ck_take(list);

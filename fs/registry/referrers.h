@@ -10,9 +10,10 @@
 #include "fs/registry/registry.h"
 
 /*
- * Gets the list of what refers to the manifest DIGEST ("sha256:<hex>") and is of ARTIFACT_TYPE
- * (others may be listed, too): an index, from the referrers API, all its pages, or, where the
- * registry has none, from the tag "sha256-<hex>". *OUT is the caller's reference. HURRY_MS is
+ * Gets the list of what refers to the manifest DIGEST ("sha256:<hex>") and is of ARTIFACT_TYPE:
+ * {"manifests": descriptors}, from the referrers API, all its pages, and of annotations when it was
+ * created alone; or, where the registry has none, from the tag "sha256-<hex>", as it is, with
+ * others. *OUT is the caller's reference. HURRY_MS is
  * ck_registry_req's, of whether there is such an API, too.
  * Errors: -ENOENT (nothing refers to it), -EBADMSG, those of ck_registry_do and
  * ck_registry_resolve.

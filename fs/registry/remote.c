@@ -189,6 +189,19 @@ static void look_ahead(struct ck_remote *r, uint64_t off, size_t nbytes)
 	pthread_mutex_unlock(&r->lock);
 }
 
+/* Somebody of another blob needs the memory, and holds the lock of that and the net's. */
+static uint64_t give(struct ck_net_user *u, uint64_t want)
+{
+	struct ck_remote *r =
+	    (struct ck_remote *)(void *)((char *)u - offsetof(struct ck_remote, user));
+
+	if (pthread_mutex_trylock(&r->lock) != 0) /* it may be our own, too */
+		return 0;
+	uint64_t given = ck_windows_give(&r->windows, want);
+	pthread_mutex_unlock(&r->lock);
+	return given;
+}
+
 static ssize_t remote_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, struct ck_err *err)
 {
 	struct ck_remote *r = ctx;
@@ -196,6 +209,7 @@ static ssize_t remote_pread(void *ctx, void *buf, size_t nbytes, uint64_t off, s
 	uint64_t end = off + nbytes;
 	uint8_t *to = buf;
 
+	atomic_store(&r->user.read_ms, ck_now_ms());
 	pthread_mutex_lock(&r->lock);
 	me.ticket = r->clock;
 	int rc = fetch_missing(r, off / B, block_end(r, end), true, err);
@@ -307,6 +321,7 @@ int ck_remote_open(struct ck_reader **reader, struct ck_remote **out, struct ck_
 	pthread_cond_init(&r->news, &attr);
 	pthread_condattr_destroy(&attr);
 	TAILQ_INIT(&r->windows);
+	r->user.give = give;
 	ck_net_join(net, &r->user);
 	if (out)
 		*out = r;

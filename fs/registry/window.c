@@ -28,14 +28,19 @@ struct ck_window *ck_window_new(struct ck_windows *list, uint64_t first, uint64_
 	return w;
 }
 
+static void discard(struct ck_windows *list, struct ck_window *w)
+{
+	TAILQ_REMOVE(list, w, link);
+	free(w->buf);
+	free(w);
+}
+
 /* Frees W, which is idle; whether there is still much memory that is. */
 static bool drop(struct ck_windows *list, struct ck_window *w, struct ck_net *net)
 {
 	bool much = ck_net_idle_memory(net, -bytes_of(w));
 
-	TAILQ_REMOVE(list, w, link);
-	free(w->buf);
-	free(w);
+	discard(list, w);
 	return much;
 }
 
@@ -73,9 +78,29 @@ void ck_windows_disown(struct ck_windows *list, uint64_t first, uint64_t end, st
 	struct ck_window *w;
 
 	TAILQ_FOREACH(w, list, link)
-	if (w->first < end && first < w->first + w->n)
+	{
+		if (w->first >= end || first >= w->first + w->n)
+			continue;
+		w->wrong_first = w->stale && w->wrong_first < first ? w->wrong_first : first;
+		w->wrong_end = w->stale && w->wrong_end > end ? w->wrong_end : end;
 		w->stale = true;
+	}
 	trim(list, false, net);
+}
+
+uint64_t ck_windows_give(struct ck_windows *list, uint64_t want)
+{
+	struct ck_window *w, *newer;
+	uint64_t given = 0;
+
+	for (w = TAILQ_LAST(list, ck_windows); w && given < want; w = newer) {
+		newer = TAILQ_PREV(w, ck_windows, link);
+		if (w->refs)
+			continue;
+		given += (uint64_t)bytes_of(w);
+		discard(list, w);
+	}
+	return given;
 }
 
 void ck_windows_free(struct ck_windows *list, struct ck_net *net)

@@ -20,7 +20,8 @@ struct ck_window {
 	uint8_t *buf;	 /* owned: n blocks */
 	bool running;
 	bool attached; /* what comes for another one passes by here, too, and ends it */
-	bool stale;    /* what it has, or will have, proved wrong: not for new readers */
+	bool stale;    /* what it has, or will have, proved wrong: not for new readers; ... */
+	uint64_t wrong_first, wrong_end; /* ... and that lies within these blocks: not to be kept */
 	bool afresh;
 	uint64_t keeps;		/* the block that is being kept, and 1; 0: none */
 	struct ck_net_job *job; /* of who fetches; NULL: attached, or over */
@@ -43,6 +44,9 @@ void ck_window_put(struct ck_windows *list, struct ck_window *w, struct ck_net *
 
 /* Nobody new shall use what overlaps the blocks [FIRST, END). */
 void ck_windows_disown(struct ck_windows *list, uint64_t first, uint64_t end, struct ck_net *net);
+/* Frees idle ones, the oldest first, until WANT bytes are free; returns how many are. Tells no net.
+ */
+uint64_t ck_windows_give(struct ck_windows *list, uint64_t want);
 /* Frees all; nobody holds any. */
 void ck_windows_free(struct ck_windows *list, struct ck_net *net);
 

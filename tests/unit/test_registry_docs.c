@@ -312,7 +312,11 @@ static void requests(void **state)
 #define TAG	"manifests/sha256-1111111111111111111111111111111111111111111111111111111111111111"
 #define LIST(name)                                                                                 \
 	"{\"schemaVersion\":2,\"manifests\":[{\"mediaType\":\"" CK_MEDIA_MANIFEST                  \
-	"\",\"size\":1,\"digest\":\"" SUBJECT "\",\"x\":\"" name "\"}]}"
+	"\",\"size\":1,\"digest\":\"" SUBJECT                                                      \
+	"\",\"artifactType\":\"application/vnd.x\",\"annotations\":{\"more\":\"" name              \
+	"\",\"org.opencontainers.image.created\":\"" name                                          \
+	"\"}},{\"mediaType\":\"" CK_MEDIA_MANIFEST "\",\"size\":1,\"digest\":\"" SUBJECT           \
+	"\",\"artifactType\":\"application/vnd.y\"}]}"
 
 static size_t ask(struct ck_registry *r, int want_rc, const char *says)
 {
@@ -323,6 +327,25 @@ static size_t ask(struct ck_registry *r, int want_rc, const char *says)
 	if (rc != want_rc || !strstr(err.msg, says))
 		fail_msg("%d %s", rc, err.msg);
 	return json_array_size(json_object_get(list, "manifests"));
+}
+
+/* What is kept of an entry is what tells it from others: a list of many pages would fill the
+ * memory else. */
+static void entries_are(struct ck_registry *r, const char *first, const char *second)
+{
+	CK_AUTO(ck_json_freep) json_t *list = NULL;
+	struct ck_err err = { 0 };
+
+	assert_works(ck_registry_referrers(&list, r, SUBJECT, "application/vnd.x", 0, &err), &err);
+	for (size_t i = 0; i < 2; i++) {
+		CK_AUTO(ck_json_freep)
+		json_t *want = json_pack("{s:s,s:s,s:i,s:s,s:{s:s}}", "mediaType",
+					 CK_MEDIA_MANIFEST, "digest", SUBJECT, "size", 1,
+					 "artifactType", "application/vnd.x", "annotations",
+					 "org.opencontainers.image.created", i ? second : first);
+		assert_true(
+		    json_equal(json_array_get(json_object_get(list, "manifests"), i), want));
+	}
 }
 
 /* Of half a MiB. It stays: the server may be sending it to who has stopped reading. */
@@ -344,14 +367,14 @@ static void referrers(void **state)
 	assert_int_equal(ask(r, -ENOENT, "404"), 0);
 	/* No API: the tag. */
 	put(TAG, CK_MEDIA_INDEX, LIST("tag"));
-	assert_int_equal(ask(r, 0, ""), 1);
+	assert_int_equal(ask(r, 0, ""), 2);
 	/* A page that is no list is no API. */
 	struct doc *d = put(API, "text/html", "<h1>Welcome</h1>");
-	assert_int_equal(ask(r, 0, ""), 1);
+	assert_int_equal(ask(r, 0, ""), 2);
 	d->type = CK_MEDIA_INDEX;
 	d->status = 400;
-	assert_int_equal(ask(r, 0, ""), 1);
-	/* The API, of two pages. */
+	assert_int_equal(ask(r, 0, ""), 2);
+	/* The API, of two pages, each with something that was not asked for. */
 	d->status = 200;
 	snprintf(d->text, sizeof d->text, "%s", LIST("one"));
 	d->more = "Link: </v2/r/x/page2?n=1>; rel=\"next\"\r\n";
@@ -359,6 +382,7 @@ static void referrers(void **state)
 	unsigned n = stub_count(shelf.s, "GET /v2/r/x/" TAG);
 	assert_int_equal(ask(r, 0, ""), 2);
 	assert_int_equal(stub_count(shelf.s, "GET /v2/r/x/" TAG), n);
+	entries_are(r, "one", "two");
 	/* One that goes on for ever ends. */
 	d->more = "Link: </v2/r/x/" API ">; rel=\"next\"\r\n";
 	assert_true(ask(r, 0, "") < 100);

@@ -487,7 +487,7 @@ static void *wait_idle(void *arg)
 
 static void test_net(void **state)
 {
-	struct ck_net_user u;
+	struct ck_net_user u = { 0 };
 	struct ck_net *n = NULL;
 	struct ck_err err = { 0 };
 	struct ck_net_stats stats;

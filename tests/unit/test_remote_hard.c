@@ -201,6 +201,96 @@ static void test_refetch_while_kept(void **state)
 	stand_down(&s);
 }
 
+/* A disk on which room has to be made first holds up no reader, also not of the next block. */
+static void test_slow_disk(void **state)
+{
+	struct stand s;
+
+	(void)state;
+	stand_up(&s, 64 * B, 2000, true);
+	atomic_store(&disk, HOLDS);
+	read_ok(&s, 3 * B, 5 * B);
+	while (atomic_load(&disk) != HELD)
+		sched_yield();
+	read_ok(&s, 3 * B, 5 * B);
+	assert_int_equal(n_calls(&s), 1);
+	atomic_store(&disk, GOES);
+	while (ck_remote_kept(s.remote) < 5 * B)
+		sched_yield();
+	stand_down(&s);
+}
+
+/* Blobs that were read once and are no more do not keep the memory from one that is, and of which
+ * nothing is kept on a disk; those that are read keep theirs, and all of it has its bound. */
+static void test_idle_of_others(void **state)
+{
+	enum { OTHERS = 6, PIECE = (256 << 10) / B, N = 8 * 2 * PIECE };
+	struct stand s;
+	struct ck_reader *readers[OTHERS];
+	struct ck_remote *others[OTHERS];
+	struct ck_err err = { 0 };
+	uint8_t digest[CK_SHA256_LEN] = { 2 };
+	static uint8_t buf[PIECE * B];
+
+	(void)state;
+	for (int unread = 0; unread < 2; unread++) {
+		stand_up(&s, N * B, 0, false);
+		for (size_t i = 0; i < OTHERS; i++) {
+			assert_works(ck_remote_open(&readers[i], &others[i], s.net, &s.registry,
+						    NULL, digest, N * B, &err),
+				     &err);
+			for (uint64_t b = 0; b < N; b += 2 * PIECE) /* not in order */
+				assert_works(ck_reader_pread(readers[i], buf, sizeof buf,
+							     (N - 2 * PIECE - b) * B, &err),
+					     &err);
+			while (ck_remote_fetched(others[i]) < N / 2 * B)
+				sched_yield();
+		}
+		/* As much as there may be, with what is let go of while we look. */
+		assert_false(ck_net_idle_memory(s.net, 0));
+		assert_true(ck_net_idle_memory(s.net, PIECE * B + 1));
+		(void)ck_net_idle_memory(s.net, -(PIECE * B + 1));
+		for (size_t i = 0; unread && i < OTHERS; i++)
+			atomic_store(&others[i]->user.read_ms, 0);
+		size_t before = n_calls(&s);
+		ck_reader_advise(s.reader, 0, PIECE * B);
+		while (ck_remote_fetched(s.remote) < PIECE * B)
+			sched_yield();
+		read_ok(&s, 0, PIECE * B);
+		read_ok(&s, 0, PIECE * B);
+		assert_int_equal(n_calls(&s) > before + 1, !unread);
+		assert_false(ck_net_idle_memory(s.net, 0));
+		before = n_calls(&s); /* what the last one was given first is there still */
+		assert_works(ck_reader_pread(readers[OTHERS - 3], buf, sizeof buf, 0, &err), &err);
+		assert_int_equal(n_calls(&s), before);
+		for (size_t i = 0; i < OTHERS; i++)
+			ck_reader_close(readers[i]);
+		stand_down(&s);
+	}
+}
+
+/* What is complained of before it is kept is not, nor what lies between; its neighbours are. */
+static void test_wrong_before_kept(void **state)
+{
+	struct stand s;
+	bool have[5];
+
+	(void)state;
+	stand_up(&s, 64 * B, 0, true);
+	atomic_store(&disk, HOLDS);
+	read_ok(&s, 3 * B, 5 * B);
+	while (atomic_load(&disk) != HELD)
+		sched_yield();
+	assert_true(ck_reader_refetch(s.reader, 6 * B, 8));
+	assert_true(ck_reader_refetch(s.reader, 4 * B, 8));
+	atomic_store(&disk, GOES);
+	while (ck_remote_fetched(s.remote) < 5 * B)
+		sched_yield();
+	ck_cached_blob_have(s.remote->kept, 3, 5, have);
+	assert_true(have[0] && !have[1] && !have[2] && !have[3] && have[4]);
+	stand_down(&s);
+}
+
 /* What was wrong counts as such until all of it came from the origin, and no longer. */
 static void test_long_refetch(void **state)
 {
@@ -325,6 +415,9 @@ int main(void)
 		cmocka_unit_test(test_memory_of_whole),
 		cmocka_unit_test(test_passed_by),
 		cmocka_unit_test(test_refetch_while_kept),
+		cmocka_unit_test(test_slow_disk),
+		cmocka_unit_test(test_wrong_before_kept),
+		cmocka_unit_test(test_idle_of_others),
 		cmocka_unit_test(test_long_refetch),
 		cmocka_unit_test(test_ranges_after_all),
 		cmocka_unit_test(test_dead),
