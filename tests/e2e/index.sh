@@ -42,10 +42,12 @@ is application/vnd.oci.image.index.v1+json "$(jq -r .mediaType <<<"$entry")" "th
 list=$WORK/enc/blobs/sha256/$(jq -r '.digest[7:]' <<<"$entry")
 is application/vnd.cloakfs.index.v1 "$(jq -r '.manifests[0].artifactType' "$list")" "that lists the artifact by its type"
 artifact=$WORK/enc/blobs/sha256/$(jq -r '.manifests[0].digest[7:]' "$list")
-is "$MANIFEST application/vnd.cloakfs.index.v1 3" \
+is "$MANIFEST application/vnd.cloakfs.index.v1 4" \
 	"$(jq -r '"\(.subject.digest) \(.artifactType) \(.layers | length)"' "$artifact")" "which refers to the image"
 is "$(jq -c '[.layers[].digest]' "$(layout_manifest "$WORK/enc")")" \
-	"$(jq -c '[.layers[].annotations["io.cloakfs.layer"]]' "$artifact")" "with an index for each of its layers"
+	"$(jq -c '[.layers[] | select(.mediaType == "application/vnd.cloakfs.index.v1") | .annotations["io.cloakfs.layer"]]' "$artifact")" \
+	"with an index for each of its layers"
+is 1 "$(jq '[.layers[] | select(.mediaType == "application/vnd.cloakfs.windows.v1")] | length' "$artifact")" "and the windows of the one that needs any"
 ok "skopeo still finds the image by its name" skopeo_copy "$IMAGE" "oci:$WORK/copied:latest"
 ok "and we without a name" "$CLOAKFS" ls "oci:$WORK/enc" /app
 
