@@ -224,7 +224,7 @@ static void test_slow_disk(void **state)
  * nothing is kept on a disk; those that are read keep theirs, and all of it has its bound. */
 static void test_idle_of_others(void **state)
 {
-	enum { OTHERS = 6, PIECE = (256 << 10) / B, N = 8 * 2 * PIECE };
+	enum { OTHERS = 6, N = 8 * 2 * PIECE };
 	struct stand s;
 	struct ck_reader *readers[OTHERS];
 	struct ck_remote *others[OTHERS];
