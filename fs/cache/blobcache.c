@@ -52,6 +52,8 @@ int ck_blobcache_open(struct ck_blobcache **out, const char *dir, uint64_t limit
 	pthread_mutex_init(&c->bounding, NULL);
 	pthread_mutex_init(&c->telling, NULL);
 	c->limit = limit ? limit : default_limit(&c->place);
+	if (c->limit > INT64_MAX / 2)
+		c->limit = INT64_MAX / 2;
 	c->step = c->limit / 64 < 4 * MIB ? c->limit / 64 : 4 * MIB;
 	c->since = c->step; /* nothing is known yet */
 	*out = ck_take(c);
@@ -69,9 +71,10 @@ void ck_blobcache_close(struct ck_blobcache *c)
 }
 
 /* What all files take now, after room was made for NBYTES where that is needed, and nobody else
- * does it. */
-static uint64_t look(struct ck_blobcache *c, uint64_t nbytes)
+ * does it: less what this process has written so far. */
+static int64_t look(struct ck_blobcache *c, uint64_t nbytes)
 {
+	int64_t written = atomic_load(&c->written); /* what comes later may be listed or not */
 	struct ck_place_list l = { 0 };
 	CK_AUTO(ck_closep) int lock = -1;
 	/* Seldom: of ten thousand blobs it takes most of a second to find which blocks are the
@@ -83,9 +86,10 @@ static uint64_t look(struct ck_blobcache *c, uint64_t nbytes)
 	if (rc == 0 && l.disk + nbytes > c->limit - c->step &&
 	    ck_place_lock(&c->place, false, &lock) == 0)
 		rc = ck_evict(c, &l, c->limit - room);
-	uint64_t total = rc < 0 ? c->limit : l.disk; /* not known: nothing more is kept */
+	/* Not known: nothing more is kept. */
+	int64_t base = rc < 0 ? (int64_t)c->limit : (int64_t)l.disk - written;
 	ck_place_list_free(&l);
-	return total;
+	return base;
 }
 
 bool ck_cache_room(struct ck_blobcache *c, uint64_t nbytes)
@@ -95,13 +99,19 @@ bool ck_cache_room(struct ck_blobcache *c, uint64_t nbytes)
 	if (atomic_fetch_add(&c->since, nbytes) + nbytes > c->step &&
 	    pthread_mutex_trylock(&c->bounding) == 0) {
 		atomic_store(&c->since, nbytes);
-		atomic_store(&c->total, look(c, nbytes));
+		atomic_store(&c->base, look(c, nbytes));
 		pthread_mutex_unlock(&c->bounding);
 	}
-	if (atomic_fetch_add(&c->total, nbytes) + nbytes <= c->limit)
+	int64_t n = (int64_t)nbytes;
+	if (atomic_fetch_add(&c->reserved, n) + n + atomic_load(&c->base) <= (int64_t)c->limit)
 		return true;
-	atomic_fetch_sub(&c->total, nbytes);
+	atomic_fetch_sub(&c->reserved, n);
 	return false;
+}
+
+void ck_cache_room_used(struct ck_blobcache *c, uint64_t nbytes)
+{
+	atomic_fetch_add(&c->written, (int64_t)nbytes);
 }
 
 void ck_cache_trouble(struct ck_blobcache *c, int rc)
@@ -160,7 +170,8 @@ static int make_file(struct ck_cached_blob *b, bool replace)
 		rc = ck_place_commit(p, &t, &b->name, replace, true);
 	if (rc == 0) {
 		/* Its header, and the map's first words. */
-		atomic_fetch_add(&b->cache->total, 2 * CK_CACHE_DISK_UNIT);
+		atomic_fetch_add(&b->cache->reserved, 2 * CK_CACHE_DISK_UNIT);
+		ck_cache_room_used(b->cache, 2 * CK_CACHE_DISK_UNIT);
 		atomic_fetch_add(&b->cache->since, 2 * CK_CACHE_DISK_UNIT);
 		rc = ck_take_fd(&t.fd);
 	}
@@ -280,6 +291,7 @@ void ck_cached_blob_put(struct ck_cached_blob *b, uint64_t idx, const void *buf)
 		rc = renew(b);
 	if (rc == 0)
 		rc = ck_blobfile_put(&b->file, b->fd, idx, buf, ck_cache_now());
+	ck_cache_room_used(b->cache, CK_CACHE_BLOCK);
 	if (rc < 0)
 		ck_cache_trouble(b->cache, rc);
 }

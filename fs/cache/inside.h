@@ -15,9 +15,11 @@ struct ck_blobcache {
 	struct ck_place place;
 	uint64_t limit, step;	  /* bytes; what is written between two looks at the total */
 	pthread_mutex_t bounding; /* held by the thread that looks and makes room */
-	_Atomic uint64_t total;	  /* at the last look, and what was written since */
-	_Atomic uint64_t since;	  /* bytes that somebody wanted to write since */
-	atomic_bool no_punch;	  /* the filesystem cannot give back parts of files */
+	/* What there is, is BASE and RESERVED: all that anybody was to write, of which WRITTEN is
+	 * done, and was there to be seen by a look that came later. */
+	_Atomic int64_t base, reserved, written;
+	_Atomic uint64_t since; /* bytes that somebody wanted to write since */
+	atomic_bool no_punch;	/* the filesystem cannot give back parts of files */
 	/* Of trouble with writing: */
 	_Atomic uint64_t paused_until; /* of ck_now_ms */
 	pthread_mutex_t telling;
@@ -42,9 +44,11 @@ uint32_t ck_cache_now(void); /* ticks of blobfile.h */
 
 /*
  * Whether NBYTES more may be written: within the limit as far as is known, and no trouble lately.
- * Now and then it looks at what all processes' files take, and makes room.
+ * Now and then it looks at what all processes' files take, and makes room. Who was let says when he
+ * has written, or failed to.
  */
 bool ck_cache_room(struct ck_blobcache *c, uint64_t nbytes);
+void ck_cache_room_used(struct ck_blobcache *c, uint64_t nbytes);
 
 /* Writing failed with RC: nothing is written for a while. One log line, not often. */
 void ck_cache_trouble(struct ck_blobcache *c, int rc);

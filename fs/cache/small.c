@@ -86,8 +86,8 @@ int ck_blobcache_save(struct ck_blobcache *c, const char *kind, const uint8_t di
 
 	if (rc < 0)
 		return rc;
-	if (!ck_cache_room(c, (nbytes + CK_CACHE_DISK_UNIT - 1) / CK_CACHE_DISK_UNIT *
-				  CK_CACHE_DISK_UNIT))
+	uint64_t room = (nbytes + CK_CACHE_DISK_UNIT - 1) / CK_CACHE_DISK_UNIT * CK_CACHE_DISK_UNIT;
+	if (!ck_cache_room(c, room))
 		return ck_fail(err, -ENOSPC, "there is no room for %zu bytes in the cache", nbytes);
 	rc = ck_place_temp(&c->place, kind, &t);
 	if (rc == 0)
@@ -95,6 +95,7 @@ int ck_blobcache_save(struct ck_blobcache *c, const char *kind, const uint8_t di
 	if (rc == 0)
 		rc = ck_place_commit(&c->place, &t, &name, true, false);
 	ck_place_temp_drop(&t);
+	ck_cache_room_used(c, room);
 	return rc < 0 ? ck_fail(err, rc, "cannot write %s/%s in the cache: %s", name.kind, name.hex,
 				strerror(-rc))
 		      : 0;

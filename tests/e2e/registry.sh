@@ -127,6 +127,18 @@ refused "no such repository" "test/nothing:latest: .*404 .not found." "docker://
 config '.require_digest = true'
 refused "require_digest: no tags" "digest" "$IMAGE:latest"
 opens "require_digest: digests" "$IMAGE@$SEALED"
+# Which opens no layer, and is where the digest is found that the refusal asks for.
+is "$SEALED" "$("$CLOAKFS" inspect --json "$IMAGE:latest" 2>"$LOG" | jq -r .manifest.digest)" "require_digest: inspect says it of a tag"
+for c in "ls" "cat" "export --layer 0" "verify" "mount" "index --push" "decrypt" "encrypt --key $WORK/pub.pem"; do
+	case $c in
+	mount) args=("$IMAGE:latest" "$WORK/mnt") ;;
+	cat) args=("$IMAGE:latest" /x) ;;
+	decrypt | encrypt*) args=("$IMAGE:latest" "oci:$WORK/undone:latest") ;;
+	*) args=("$IMAGE:latest") ;;
+	esac
+	# shellcheck disable=SC2086
+	fails_with 'require_digest' "require_digest: ${c%% *} of a tag" "$CLOAKFS" $c "${args[@]}"
+done
 config .
 
 fr tokens fault door=token times=2 status=503

@@ -374,15 +374,37 @@ static void test_unused(void **state)
 	stand_down(&s);
 }
 
+/* What somebody was let write and has not yet is not forgotten when another one looks at what is
+ * there. */
+static void test_let_not_written(void **state)
+{
+	struct stand s;
+
+	(void)state;
+	stand_up(&s, 3 << 20);
+	assert_true(ck_cache_room(s.c, 2 << 20));
+	assert_false(ck_cache_room(s.c, 2 << 20));
+	assert_true(ck_cache_room(s.c, 1 << 20));
+	assert_false(ck_cache_room(s.c, BLOCK));
+	ck_cache_room_used(s.c, 2 << 20); /* in vain: it is not there */
+	assert_true(ck_cache_room(s.c, 2 << 20));
+	assert_false(ck_cache_room(s.c, BLOCK));
+	stand_down(&s);
+	stand_up(&s, UINT64_MAX); /* as much as there is */
+	assert_true(ck_cache_room(s.c, BLOCK));
+	stand_down(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_order),	    cmocka_unit_test(test_wrong_clock),
-		cmocka_unit_test(test_same_age),    cmocka_unit_test(test_damaged),
-		cmocka_unit_test(test_touch),	    cmocka_unit_test(test_bound),
-		cmocka_unit_test(test_bound_small), cmocka_unit_test(test_bound_short),
-		cmocka_unit_test(test_no_room),	    cmocka_unit_test(test_whole_files),
-		cmocka_unit_test(test_sweep),	    cmocka_unit_test(test_unused),
+		cmocka_unit_test(test_order),		cmocka_unit_test(test_wrong_clock),
+		cmocka_unit_test(test_same_age),	cmocka_unit_test(test_damaged),
+		cmocka_unit_test(test_touch),		cmocka_unit_test(test_bound),
+		cmocka_unit_test(test_bound_small),	cmocka_unit_test(test_bound_short),
+		cmocka_unit_test(test_no_room),		cmocka_unit_test(test_whole_files),
+		cmocka_unit_test(test_sweep),		cmocka_unit_test(test_unused),
+		cmocka_unit_test(test_let_not_written),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
