@@ -1,7 +1,7 @@
 #!/bin/bash
 # bench.sh - measures cloakfs beside named yardsticks, in turn in one run; called by `make bench`.
 #
-#   tests/bench.sh [TOPIC]...   core cache pass encrypt open reads growth; all of them when none is named
+#   tests/bench.sh [TOPIC]...   core cache pass encrypt open reads growth pull; all of them when none is named
 #   ROUNDS=5                    pairs measured
 #   TREE="/usr/include ..."     what the layer of pass, encrypt and open is made of
 # Prints medians, the spread, and the ratio pair by pair. Needs a machine at rest.
@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.." || exit 1
 
 ROUNDS=${ROUNDS:-5}
 TREE=${TREE:-/usr/include /usr/share /usr/bin}
-[ $# -gt 0 ] || set -- core cache pass encrypt open reads growth
+[ $# -gt 0 ] || set -- core cache pass encrypt open reads growth pull
 
 tests/e2e/lib/trixie.sh build/trixie || exit 1
 echo "$(nproc) CPUs:$(sed -n 's/^model name.*://p' /proc/cpuinfo | head -n 1); Linux $(uname -r); $(date -u +%F)"

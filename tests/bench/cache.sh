@@ -2,4 +2,5 @@
 #   MIB=1024
 # shellcheck shell=bash
 mkdir -p "$WORK/cache-bench"
-"$BUILD/bench/cache" "$WORK/cache-bench" "${MIB:-1024}" "$ROUNDS" | sed 's/^/  /'
+"$BUILD/bench/cache" "$WORK/cache-bench" "${MIB:-1024}" "$ROUNDS" >"$WORK/cache.out" || exit 1
+sed 's/^/  /' "$WORK/cache.out"

@@ -27,9 +27,12 @@ static void test_order(void **state)
 		{ s.remote, 50 * B, 2 * B },  { s.remote, 30 * B + 7, 10 }, { s.remote, 0, 32 * B },
 		{ s.remote, 32 * B, 32 * B }, { s.remote, 64 * B, 5 },
 	};
+	gate(&s, true);
 	assert_works(ck_background_start(&p, items, N_OF(items), 2, &progress, &err), &err);
 	uint64_t total = 64 * B + 5; /* the rest, which has it all */
 	assert_int_equal(atomic_load(&progress.total), total);
+	await_waiting(&s, 2);
+	gate(&s, false);
 	await_done(&progress, total);
 	ck_background_stop(p);
 	assert_int_equal(ck_remote_kept(s.remote), 64 * B + 5);

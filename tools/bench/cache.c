@@ -21,7 +21,7 @@
 
 #include "fs/cache/survey.h"
 
-enum { BLOCK = CK_CACHE_BLOCK, ROUNDS_MAX = 33, N_GETS = 40000 };
+enum { BLOCK = CK_CACHE_BLOCK, N_STARTS = 64, ROUNDS_MAX = 33, N_GETS = 40000 };
 
 /* Blocks come in this order, and are evicted so, too: hardly any beside another. */
 #define SPREAD ((size_t)40503)
@@ -230,7 +230,7 @@ static double put_all(const struct way *w, void *h, const uint8_t *noise)
 	double t = now_s();
 
 	for (size_t i = 0; i < n_blocks; i++)
-		w->put(h, i * SPREAD % n_blocks, noise + i % 64 * 512);
+		w->put(h, i * SPREAD % n_blocks, noise + i % N_STARTS * 512);
 	return (now_s() - t) * 1e6 / (double)n_blocks;
 }
 
@@ -278,7 +278,7 @@ static int by_value(const void *a, const void *b)
 int main(int argc, char **argv)
 {
 	static double v[N_WAYS][N_WHATS][ROUNDS_MAX];
-	static uint8_t noise[2 * BLOCK];
+	static uint8_t noise[N_STARTS * 512 + BLOCK];
 	size_t rounds = argc > 3 ? strtoul(argv[3], NULL, 10) : 5;
 	uint64_t seed = 7;
 
