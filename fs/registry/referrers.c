@@ -83,7 +83,7 @@ static int ask_api(json_t *list, struct ck_registry *r, const char *digest,
 		   const char *artifact_type, unsigned hurry_ms, struct ck_err *err)
 {
 	CK_BUF path = { 0 };
-	size_t nbytes = 0; /* of all pages: they stay in memory together */
+	size_t nbytes = 0; /* of all pages */
 	int rc = ck_buf_addf(&path, err, "referrers/%s?artifactType=", digest);
 
 	if (rc == 0)
