@@ -1,6 +1,7 @@
 #include "base/log.h"
 
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <syslog.h>
 #include <time.h>
@@ -9,7 +10,8 @@
 /* Set once by main before any thread starts. */
 static const char *log_name = "cloakfs";
 static enum ck_log_level log_max = CK_LOG_INFO;
-static bool log_syslog, log_stamped;
+/* A mount that goes into the background says so while its threads serve already. */
+static atomic_bool log_syslog, log_stamped;
 
 void ck_log_init(const char *name, enum ck_log_level level)
 {
@@ -20,12 +22,12 @@ void ck_log_init(const char *name, enum ck_log_level level)
 void ck_log_to_syslog(void)
 {
 	openlog(log_name, LOG_PID, LOG_DAEMON);
-	log_syslog = true;
+	atomic_store(&log_syslog, true);
 }
 
 void ck_log_stamp(void)
 {
-	log_stamped = true;
+	atomic_store(&log_stamped, true);
 }
 
 /* "2026-11-26T14:52:00Z cloakfs[123]: ", in one write with what follows: others write there, too.
@@ -54,9 +56,9 @@ void ck_log(enum ck_log_level level, const char *fmt, ...)
 	vsnprintf(line, sizeof line, fmt, ap);
 	va_end(ap);
 	ck_one_line(line);
-	if (log_syslog)
+	if (atomic_load(&log_syslog))
 		syslog(prio[level], "%s%s", word[level], line);
-	else if (log_stamped)
+	else if (atomic_load(&log_stamped))
 		write_stamped(word[level], line);
 	else
 		fprintf(stderr, "%s: %s%s\n", log_name, word[level], line);
