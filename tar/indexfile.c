@@ -193,8 +193,7 @@ static int take_apart(struct ck_pass_result *r, const struct header *h, struct c
 {
 	struct ck_windows_apart *a = &r->apart;
 
-	if (r->units.windows_len || h->apart.len <= CK_WINDOW_TAG ||
-	    h->apart.len > CK_INDEXFILE_MAX)
+	if (r->units.windows_len || h->apart.len <= CK_GCM_TAG || h->apart.len > CK_INDEXFILE_MAX)
 		return ck_fail(err, -EBADMSG, "the index's windows are malformed");
 	int rc = ck_secret_new(&a->key, sizeof h->apart.key, err);
 	if (rc < 0)
@@ -202,7 +201,7 @@ static int take_apart(struct ck_pass_result *r, const struct header *h, struct c
 	memcpy(a->key.data, h->apart.key, sizeof h->apart.key);
 	memcpy(a->digest, h->apart.digest, sizeof a->digest);
 	a->len = h->apart.len;
-	r->units.windows_len = (size_t)h->apart.len - CK_WINDOW_TAG;
+	r->units.windows_len = (size_t)h->apart.len - CK_GCM_TAG;
 	return 0;
 }
 

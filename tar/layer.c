@@ -285,25 +285,27 @@ static void keep_index(const struct ck_layer *l, const char *digest, const struc
 }
 
 /* The windows of the index that l->what is, where they are apart: in the first of the STORES that
- * has them. Whether it still has them is known when they are read. */
+ * has them. The index may have been kept for a layer of another repository, or come with a layout
+ * that is not given this time: then it is of no use. */
 static int open_windows(struct ck_layer *l, const struct ck_index_store *stores, struct ck_err *err)
 {
 	const struct ck_windows_apart *a = &l->what.apart;
 	struct ck_reader *blob = NULL;
+	int rc = ck_fail(err, -ENOENT, "nothing leads to them");
 
 	if (!a->len)
 		return 0;
-	for (const struct ck_index_store *s = stores; s && !blob; s = s->next)
-		if (s->blob && s->blob(s->ctx, a->digest, a->len, &blob, err) < 0)
-			blob = NULL;
-	if (!blob)
-		return ck_fail(err, -ENOENT, "its decompression windows are not there");
-	int rc = ck_windowblob_open(&l->windows, blob, a, l->name, err);
-	if (rc < 0)
+	for (const struct ck_index_store *s = stores; s && rc < 0; s = s->next)
+		if (s->blob)
+			rc = s->blob(s->ctx, a->digest, a->len, &blob, err);
+	if (rc == 0)
+		rc = ck_windowblob_open(&l->windows, blob, a, l->name, err);
+	if (rc < 0) {
 		ck_reader_close(blob);
-	else
-		l->what.units.store = ck_windowblob_store(l->windows);
-	return rc;
+		return ck_wrap(err, "its decompression windows");
+	}
+	l->what.units.store = ck_windowblob_store(l->windows);
+	return 0;
 }
 
 /* The index that an earlier pass sealed, from STORE, which is one of ALL: the first that keeps any
@@ -545,5 +547,5 @@ uint64_t ck_layer_fetched(const struct ck_layer *l)
 
 uint64_t ck_layer_n_wrong(const struct ck_layer *l)
 {
-	return ck_reader_n_wrong(l->blob);
+	return ck_reader_n_wrong(l->blob) + (l->windows ? ck_windowblob_n_wrong(l->windows) : 0);
 }

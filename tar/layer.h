@@ -51,8 +51,9 @@ struct ck_index_store {
 	int (*save)(void *ctx, const char *digest, const void *p, size_t nbytes,
 		    const struct ck_buf *windows, struct ck_err *err);
 	bool apart;
-	/* The blob DIGEST of SIZE bytes, to which an index leads; its contents need no check. *OUT
-	 * is the caller's to close. NULL: there are none here. */
+	/* The blob DIGEST of SIZE bytes, to which an index leads; its contents need no check. An
+	 * index may come from another store than this: it must be known to be there. *OUT is the
+	 * caller's to close. NULL: there are none here. Errors: -ENOENT, others. */
 	int (*blob)(void *ctx, const uint8_t digest[32], uint64_t size, struct ck_reader **out,
 		    struct ck_err *err);
 	void *ctx;
@@ -121,7 +122,7 @@ CK_MUST_CHECK int ck_layer_prefetch_windows(const struct ck_layer *l, struct ck_
 /* Bytes of the blob read so far, opening included. */
 uint64_t ck_layer_fetched(const struct ck_layer *l);
 
-/* How often bytes of the blob failed to verify, opening included. */
+/* How often bytes of the blob, or of its index's windows, failed to verify, opening included. */
 uint64_t ck_layer_n_wrong(const struct ck_layer *l);
 
 /* Says that NBYTES of the tar stream at OFF will be read soon: layers whose blobs are far away are

@@ -9,9 +9,6 @@
 #include "base/log.h"
 #include "base/seldom.h"
 #include "base/text.h"
-#include "tar/cipher/gcmkey.h"
-
-_Static_assert((int)CK_WINDOW_TAG == (int)CK_GCM_TAG, "a window's tag is a whole one");
 
 struct ck_windowblob {
 	struct ck_reader *blob;
@@ -37,7 +34,7 @@ static int seal_each(struct ck_buf *out, struct ck_gcmkey *key, struct ck_point 
 		uint8_t nonce[CK_GCM_NONCE];
 		if (p->window_len == 0)
 			continue;
-		int rc = ck_buf_reserve(out, (size_t)p->window_len + CK_WINDOW_TAG, err);
+		int rc = ck_buf_reserve(out, (size_t)p->window_len + CK_GCM_TAG, err);
 		if (rc < 0)
 			return rc;
 		uint8_t *to = out->data + out->len;
@@ -46,7 +43,7 @@ static int seal_each(struct ck_buf *out, struct ck_gcmkey *key, struct ck_point 
 				   to + p->window_len) < 0)
 			return ck_fail(err, -EIO, "AES-256-GCM failed");
 		p->window_off = out->len - at;
-		out->len += (size_t)p->window_len + CK_WINDOW_TAG;
+		out->len += (size_t)p->window_len + CK_GCM_TAG;
 	}
 	return 0;
 }
@@ -113,16 +110,16 @@ static int read_window(void *ctx, uint32_t point, uint64_t off, size_t len, uint
 		       struct ck_err *err)
 {
 	struct ck_windowblob *w = ctx;
-	uint8_t nonce[CK_GCM_NONCE], sealed[CK_WINDOW_PACKED_MAX + CK_WINDOW_TAG];
+	uint8_t nonce[CK_GCM_NONCE], sealed[CK_WINDOW_PACKED_MAX + CK_GCM_TAG];
 
 	set_nonce(nonce, point);
 	for (int again = 0;; again++) {
-		int rc = ck_reader_pread(w->blob, sealed, len + CK_WINDOW_TAG, off, err);
+		int rc = ck_reader_pread(w->blob, sealed, len + CK_GCM_TAG, off, err);
 		if (rc == 0 && ck_gcmkey_open(w->key, nonce, sealed, len, out, sealed + len) == 0)
 			return 0;
 		if (rc < 0)
 			return ck_wrap(err, "decompression window %" PRIu32, point);
-		(void)ck_reader_refetch(w->blob, off, len + CK_WINDOW_TAG);
+		(void)ck_reader_refetch(w->blob, off, len + CK_GCM_TAG);
 		if (again)
 			return ck_fail(err, -EIO,
 				       "decompression window %" PRIu32 " is not authentic", point);
@@ -131,6 +128,11 @@ static int read_window(void *ctx, uint32_t point, uint64_t off, size_t len, uint
 			       "%s: decompression window %" PRIu32 " differs; reading it again",
 			       w->name, point);
 	}
+}
+
+uint64_t ck_windowblob_n_wrong(const struct ck_windowblob *w)
+{
+	return ck_reader_n_wrong(w->blob);
 }
 
 struct ck_windowstore ck_windowblob_store(struct ck_windowblob *w)
@@ -146,7 +148,7 @@ struct ck_range ck_windowblob_range(const struct ck_units *u, uint32_t first, ui
 		first++;
 	while (last > first && p[last].window_len == 0)
 		last--;
-	uint64_t end = p[last].window_off + p[last].window_len + CK_WINDOW_TAG;
+	uint64_t end = p[last].window_off + p[last].window_len + CK_GCM_TAG;
 	if (p[first].window_len == 0 || end <= p[first].window_off)
 		return (struct ck_range){ 0 };
 	return (struct ck_range){ p[first].window_off, end - p[first].window_off };

@@ -13,9 +13,8 @@
 #include "base/buf.h"
 #include "base/range.h"
 #include "base/reader.h"
+#include "tar/cipher/gcmkey.h"
 #include "tar/pass.h"
-
-enum { CK_WINDOW_TAG = 16 }; /* bytes behind each window */
 
 /*
  * Appends the blob of the windows of U, and says in *APART (the caller's to ck_windows_apart_free)
@@ -34,6 +33,9 @@ CK_MUST_CHECK int ck_windowblob_open(struct ck_windowblob **out, struct ck_reade
 				     const struct ck_windows_apart *apart, const char *name,
 				     struct ck_err *err);
 void ck_windowblob_close(struct ck_windowblob *w); /* NULL is allowed */
+
+/* How often a window was not what was sealed. */
+uint64_t ck_windowblob_n_wrong(const struct ck_windowblob *w);
 
 /* As units read windows (tar/inflate/units.h); borrows W. Errors of a read: -EIO (what is there is
  * not what was sealed), those of the blob's reader. */

@@ -115,6 +115,14 @@ bool ck_artifact_has(const struct ck_artifact *a, const char *layer, char digest
 	return x;
 }
 
+bool ck_artifact_has_windows(const struct ck_artifact *a, const uint8_t digest[CK_SHA256_LEN])
+{
+	for (size_t i = 0; i < a->doc.n_windows; i++)
+		if (memcmp(a->doc.windows[i], digest, CK_SHA256_LEN) == 0)
+			return true;
+	return false;
+}
+
 static int load(void *ctx, const char *digest, struct ck_buf *out, struct ck_err *err)
 {
 	const struct ck_artifact *a = ctx;
@@ -139,14 +147,14 @@ static int blob(void *ctx, const uint8_t digest[CK_SHA256_LEN], uint64_t size,
 {
 	const struct ck_artifact *a = ctx;
 
-	/* Of a registry the image's own source has blobs, which are kept. */
-	return a->source.registry ? ck_fail(err, -ENOENT, "not here")
-				  : ck_layout_blob(&a->source.layout, digest, size, out, err);
+	return ck_layout_blob(&a->source.layout, digest, size, out, err);
 }
 
 struct ck_index_store ck_artifact_store(struct ck_artifact *a)
 {
-	return (struct ck_index_store){ .load = load, .blob = blob, .ctx = a };
+	return (struct ck_index_store){ .load = load,
+					.blob = a->source.registry ? NULL : blob,
+					.ctx = a };
 }
 
 static bool has(const struct ck_artifact_index *indexes, size_t n, const uint8_t *layer)

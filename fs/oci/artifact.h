@@ -66,7 +66,11 @@ static inline void ck_artifact_closep(struct ck_artifact **a)
  */
 bool ck_artifact_has(const struct ck_artifact *a, const char *layer, char digest[CK_DIGEST_STR]);
 
-/* As a layer asks it; it is for reading alone, by any number of threads. Borrows A. */
+/* Whether A has the blob of windows DIGEST. */
+bool ck_artifact_has_windows(const struct ck_artifact *a, const uint8_t digest[CK_SHA256_LEN]);
+
+/* As a layer asks it; it is for reading alone, by any number of threads. Borrows A. A registry's
+ * leads to no blobs: the image's own source does, which keeps them. */
 struct ck_index_store ck_artifact_store(struct ck_artifact *a);
 
 #endif

@@ -20,13 +20,16 @@ static int by_layer(const void *a, const void *b)
 	return memcmp(x->layer, y->layer, sizeof x->layer);
 }
 
-/* 1: an index, 0: something else, which may be there. */
-static int read_index(struct ck_artifact_index *out, const json_t *obj, struct ck_err *err)
+/* What is neither an index nor windows may be there. */
+static int read_layer(struct ck_artifactdoc *doc, const json_t *obj, struct ck_err *err)
 {
+	struct ck_artifact_index *out = &doc->indexes[doc->n];
 	struct ck_descriptor d;
 	const char *layer;
 	int rc = ck_descriptor_read(&d, obj, err);
 
+	if (rc == 0 && strcmp(d.media_type, CK_WINDOWS_TYPE) == 0)
+		memcpy(doc->windows[doc->n_windows++], d.digest, CK_SHA256_LEN);
 	if (rc < 0 || strcmp(d.media_type, CK_ARTIFACT_TYPE) != 0)
 		return rc;
 	rc = ck_json_str(&layer, d.annotations, LAYER_KEY, true, err);
@@ -39,7 +42,8 @@ static int read_index(struct ck_artifact_index *out, const json_t *obj, struct c
 			       d.size, CK_SEALED_MAX);
 	memcpy(out->digest, d.digest, sizeof out->digest);
 	out->size = d.size;
-	return 1;
+	doc->n++;
+	return 0;
 }
 
 static int read_indexes(struct ck_artifactdoc *d, const json_t *layers, struct ck_err *err)
@@ -50,14 +54,12 @@ static int read_indexes(struct ck_artifactdoc *d, const json_t *layers, struct c
 		return ck_fail(err, -EBADMSG, "it has %zu layers, more than the %d allowed", n,
 			       LAYERS_MAX);
 	d->indexes = calloc(n ? n : 1, sizeof *d->indexes);
-	if (!d->indexes)
+	d->windows = calloc(n ? n : 1, sizeof *d->windows);
+	if (!d->indexes || !d->windows)
 		return ck_nomem(err, "reading an artifact");
-	for (size_t i = 0; i < n; i++) {
-		int rc = read_index(&d->indexes[d->n], json_array_get(layers, i), err);
-		if (rc < 0)
+	for (size_t i = 0; i < n; i++)
+		if (read_layer(d, json_array_get(layers, i), err) < 0)
 			return ck_wrap(err, "index %zu", i);
-		d->n += (size_t)rc;
-	}
 	qsort(d->indexes, d->n, sizeof *d->indexes, by_layer);
 	for (size_t i = 1; i < d->n; i++)
 		if (by_layer(&d->indexes[i - 1], &d->indexes[i]) == 0)
@@ -135,6 +137,7 @@ int ck_artifactdoc_parse(struct ck_artifactdoc *out, const void *p, size_t nbyte
 void ck_artifactdoc_free(struct ck_artifactdoc *d)
 {
 	free(d->indexes);
+	free(d->windows);
 	*d = (struct ck_artifactdoc){ 0 };
 }
 

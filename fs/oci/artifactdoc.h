@@ -27,7 +27,7 @@ struct ck_artifact_index {
 	uint8_t layer[CK_SHA256_LEN]; /* digest of what it is the index of */
 	uint8_t digest[CK_SHA256_LEN];
 	uint64_t size;
-	/* Written, and not read back. */
+	/* Written; which of those that are read belongs to which index, the index says. */
 	uint8_t windows[CK_SHA256_LEN];
 	uint64_t windows_size; /* bytes; 0: it has none apart */
 };
@@ -35,6 +35,8 @@ struct ck_artifact_index {
 struct ck_artifactdoc {
 	struct ck_artifact_index *indexes; /* owned; sorted by layer, each once */
 	size_t n;
+	uint8_t (*windows)[CK_SHA256_LEN]; /* digests of the blobs of windows, owned */
+	size_t n_windows;
 };
 
 /*

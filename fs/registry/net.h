@@ -45,10 +45,10 @@ void ck_net_stats(struct ck_net *n, struct ck_net_stats *out);
 /* One who fetches; its fetches look at CANCEL. */
 struct ck_net_user {
 	atomic_bool cancel;
-	/* When somebody last read of it, of ck_now_ms. From one of whom nobody has for a while GIVE
-	 * (NULL: it has none) takes memory that lies idle, WANT bytes if it can be, and returns how
-	 * much it was: at once or not at all, because others' locks are held, and without a call
-	 * of these functions. */
+	/* When somebody last read of it, or said he would, of ck_now_ms. From one of whom nobody
+	 * has for a while GIVE (NULL: it has none) takes memory that lies idle, WANT bytes if it
+	 * can be, and returns how much it was: at once or not at all, because others' locks are
+	 * held, and without a call of these functions. */
 	atomic_uint_fast64_t read_ms;
 	uint64_t (*give)(struct ck_net_user *u, uint64_t want);
 	TAILQ_ENTRY(ck_net_user) link;

@@ -270,6 +270,8 @@ static void remote_advise(void *ctx, uint64_t off, uint64_t nbytes)
 	struct ck_remote *r = ctx;
 	struct ck_err err;
 
+	/* It will be read: others do not take what comes before it is. */
+	atomic_store(&r->user.read_ms, ck_now_ms());
 	pthread_mutex_lock(&r->lock);
 	(void)fetch_missing(r, off / B, block_end(r, off + nbytes), false, &err);
 	pthread_mutex_unlock(&r->lock);

@@ -6,6 +6,8 @@
 #include <string.h>
 #include <zstd.h>
 
+#include "base/secret.h"
+
 /* Room for one more of SIZE bytes in *P of *CAP elements with N used. */
 static int room(void *p, size_t n, size_t *cap, size_t size, struct ck_err *err)
 {
@@ -195,6 +197,8 @@ int ck_units_window(const struct ck_units *u, const struct ck_point *p, uint8_t 
 			return rc;
 	}
 	size_t n = ZSTD_decompress(out, CK_WINDOW_LEN, packed, p->window_len);
+	if (packed == own)
+		ck_wipe(own, p->window_len);
 	if (ZSTD_isError(n))
 		return ck_fail(err, -EIO, "decompression window: %s", ZSTD_getErrorName(n));
 	*len = n;

@@ -124,4 +124,37 @@ ok "a mount takes no longer ($ms ms)" test $ms -lt 1500
 ok "and has the file" cmp "$WORK/0/d" "$MNT/d"
 down
 
+# ---- an index whose windows are elsewhere ----
+# The cache has it by its layer, which another repository has as well, without an artifact; or it came
+# with a layout that is not given any more. It then leads to nothing, and another pass is made.
+fr_start r --layout "i=$WORK/ctr" --layout "other=$WORK/ctr"
+AT=$(fr_at r)
+other() { # [options]
+	: >"$WORK/told"
+	mount_image "docker://$AT/other@$PIN" "$MNT" --mode fuse --key "$KEY" --cache-dir "$C" --log "$WORK/told" "$@"
+}
+ALL=$(cd "$WORK/0" && sha256sum a b c d)
+rm -rf "$C"
+ok "an index beside an image" push a
+ok "is kept by a mount" up
+down
+for how in "another repository" "another layout"; do
+	if [ "$how" = "another layout" ]; then
+		rm -rf "$C"
+		ok "an index in a layout" "$CLOAKFS" index --key "$KEY" --out "$WORK/beside" "docker://$AT/other@$PIN"
+		ok "serves a registry's image" other --index "$WORK/beside"
+		is "" "$(grep warning "$WORK/told")" "as it is"
+		is "$ALL" "$(cd "$MNT" && sha256sum a b c d)" "with its windows"
+		down
+	fi
+	ok "$how: a mount" other
+	matches 'kept index of it is not used: .*/other is not known to have them' "$(cat "$LOG" "$WORK/told")" "$how: says that the index leads to nothing"
+	is "$ALL" "$(cd "$MNT" && sha256sum a b c d)" "$how: and reads the layer"
+	down
+	ok "$how: the next mount" other
+	is "" "$(grep warning "$WORK/told")" "$how: has the pass's own index"
+	is "$ALL" "$(cd "$MNT" && sha256sum a b c d)" "$how: and reads by it"
+	down
+done
+
 finish

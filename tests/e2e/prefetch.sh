@@ -190,10 +190,13 @@ for image in sealed ctr; do
 	ok "$image, trace: others do" right 'large/7'
 	[ "$(asked "${LAYER[$image]}" | wc -l)" -gt 0 ] && pass "$image, trace: and make them" || fail "$image, trace: and make them"
 	down
-	# All is that and the rest.
+	# All is that and the rest. Answers take their time, so that whoever is to ask first has asked
+	# when the first is done.
+	fr r set delay=500
 	fr_mark r
 	up $image --prefetch all
-	wait_until 30 prefetched || fail "$image, trace and all: it comes to an end" "$(progress)"
+	wait_until 60 prefetched || fail "$image, trace and all: it comes to an end" "$(progress)"
+	fr r set delay=0
 	is "${SIZE[$image]}" "$(moved "${LAYER[$image]}")" "$image, trace and all: each byte"
 	is "" "$(once "${LAYER[$image]}")" "$image, trace and all: once"
 	asked "${LAYER[$image]}" | tail -n "+$((plain + 1))" | head -n 2 >"$WORK/asked"

@@ -89,7 +89,7 @@ static void make_windows(struct windows *w)
 	memcpy(w->points, w->in_memory, sizeof w->points);
 	assert_works(ck_windowblob_make(&w->blob, &w->apart, w->points, &w->units, &err), &err);
 	assert_int_equal(w->apart.len, w->blob.len);
-	assert_int_equal(w->blob.len, w->units.windows_len + 4 * CK_WINDOW_TAG);
+	assert_int_equal(w->blob.len, w->units.windows_len + 4 * CK_GCM_TAG);
 }
 
 static void unmake_windows(struct windows *w)
@@ -129,7 +129,7 @@ static void test_each(void **state)
 		p.n_read = 0;
 		assert_works(read_one(&w, &p, i, out, &len, &err), &err);
 		assert_int_equal(len, i == 1 ? 0 : LEN);
-		assert_int_equal(p.n_read, i == 1 ? 0 : w.points[i].window_len + CK_WINDOW_TAG);
+		assert_int_equal(p.n_read, i == 1 ? 0 : w.points[i].window_len + CK_GCM_TAG);
 		assert_memory_equal(out, w.raw[i], len);
 	}
 	assert_int_equal(p.n_refetched, 0);
@@ -159,7 +159,7 @@ static void test_flipped(void **state)
 
 	(void)state;
 	make_windows(&w);
-	for (size_t at = 0; at < w.points[0].window_len + CK_WINDOW_TAG; at += 97) {
+	for (size_t at = 0; at < w.points[0].window_len + CK_GCM_TAG; at += 97) {
 		CK_BUF bad = { 0 };
 		assert_works(ck_buf_add(&bad, w.blob.data, w.blob.len, &err), &err);
 		bad.data[at] ^= (uint8_t)(1 << at % 8);
@@ -190,7 +190,7 @@ static void test_exchanged(void **state)
 	assert_int_equal(w.points[2].window_len, w.points[3].window_len);
 	assert_works(ck_buf_add(&bad, w.blob.data, w.blob.len, &err), &err);
 	memcpy(bad.data + w.points[2].window_off, w.blob.data + w.points[3].window_off,
-	       w.points[2].window_len + CK_WINDOW_TAG);
+	       w.points[2].window_len + CK_GCM_TAG);
 	struct place p = { .origin = &bad };
 	assert_fails(read_one(&w, &p, 2, out, &len, &err), -EIO, &err, "window 2 is not authentic");
 	unmake_windows(&w);
@@ -229,9 +229,9 @@ static void test_ranges(void **state)
 	struct ck_range before = ck_windowblob_range(&u, 0, 1);
 	assert_int_equal(none.len, 0);
 	assert_int_equal(before.off, 0);
-	assert_int_equal(before.len, w.points[0].window_len + CK_WINDOW_TAG);
+	assert_int_equal(before.len, w.points[0].window_len + CK_GCM_TAG);
 	assert_int_equal(one.off, w.points[2].window_off);
-	assert_int_equal(one.len, w.points[2].window_len + CK_WINDOW_TAG);
+	assert_int_equal(one.len, w.points[2].window_len + CK_GCM_TAG);
 	u.points[4].window_off = 0; /* an index that lies */
 	assert_int_equal(ck_windowblob_range(&u, 3, 4).len, 0);
 	unmake_windows(&w);
@@ -358,6 +358,18 @@ static void test_layer(void **state)
 		assert_memory_equal(buf, f.tar.data + off, sizeof buf);
 	}
 	ck_layer_close(l);
+	/* A copy that is wrong counts as such. */
+	CK_BUF bad = { 0 };
+	assert_works(ck_buf_add(&bad, f.windows.data, f.windows.len, &err), &err);
+	for (size_t i = 0; i < bad.len; i += 1000)
+		bad.data[i] ^= 1;
+	l = open_layer(&f);
+	f.place.copy = &bad;
+	assert_int_equal(ck_layer_n_wrong(l), 0);
+	assert_works(ck_layer_pread(l, buf, 100, f.tar.len / 2, &err), &err);
+	assert_memory_equal(buf, f.tar.data + f.tar.len / 2, 100);
+	assert_int_equal(ck_layer_n_wrong(l), 1);
+	ck_layer_close(l);
 	unmake(&f);
 }
 
@@ -470,7 +482,7 @@ static void test_both(void **state)
 
 static void test_lies(void **state)
 {
-	static const uint64_t lengths[] = { CK_WINDOW_TAG, (1ULL << 30) + 1, UINT64_MAX };
+	static const uint64_t lengths[] = { CK_GCM_TAG, (1ULL << 30) + 1, UINT64_MAX };
 	struct ck_point point = { .window_off = 100, .window_len = 50 };
 	struct ck_unit_start unit = { 0 };
 	struct ck_err err = { 0 };

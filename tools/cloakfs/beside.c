@@ -6,7 +6,8 @@
 #include "base/log.h"
 #include "fs/cache/blobcache.h"
 
-#define KIND "taken" /* of files in the cache: which index of which layer was */
+#define KIND                                                                                       \
+	"taken" /* of files in the cache: which index of which layer was, and what it leads to */
 
 enum { HURRY_MS = 2000 };
 
@@ -44,39 +45,58 @@ static void look(struct ck_beside *b, unsigned hurry_ms)
 		ck_log(CK_LOG_WARNING, "the image's index artifact is not used: %s", why.msg);
 }
 
-/* What the cache is to remember, and its digest; false: the artifact has no index of LAYER. */
-static bool describe(const struct ck_beside *b, const char *layer, char text[4 * CK_DIGEST_STR],
-		     uint8_t digest[CK_SHA256_LEN])
+/* What the cache remembers of the image's place: in a file that is named by its own digest, and
+ * says all by being there. */
+struct memo {
+	char text[1024];
+	uint8_t digest[CK_SHA256_LEN];
+};
+
+static void memo_make(struct memo *m, const struct ck_beside *b, const char *what,
+		      const char *digest)
+{
+	snprintf(m->text, sizeof m->text, "%s/%s\n%s\n%s\n%s\n",
+		 b->ref.host ? b->ref.host : b->ref.dir, b->ref.repo ? b->ref.repo : "",
+		 b->image->manifest_digest, what, digest);
+	ck_sha256(m->digest, m->text, strlen(m->text));
+}
+
+static bool remembers(const struct ck_beside *b, const struct memo *m)
+{
+	CK_BUF text = { .max = sizeof m->text };
+
+	return b->cache && ck_blobcache_load(b->cache, KIND, m->digest, &text, NULL) == 0;
+}
+
+/* That it cannot be remembered costs doing it again. */
+static void remember(const struct ck_beside *b, const struct memo *m)
+{
+	struct ck_err why;
+
+	if (b->cache && !remembers(b, m))
+		(void)!ck_blobcache_save(b->cache, KIND, m->digest, m->text, strlen(m->text), &why);
+}
+
+/* That the artifact's index of LAYER was taken; false: it has none. */
+static bool taken(struct memo *m, const struct ck_beside *b, const char *layer)
 {
 	char index[CK_DIGEST_STR];
 
 	if (!b->artifact || !ck_artifact_has(b->artifact, layer, index))
 		return false;
-	snprintf(text, 4 * CK_DIGEST_STR, "%s\n%s\n%s\n", b->image->manifest_digest, layer, index);
-	ck_sha256(digest, text, strlen(text));
+	memo_make(m, b, layer, index);
 	return true;
-}
-
-/* A file that is named by its own digest says all by being there. */
-static bool was_taken(const struct ck_beside *b, const uint8_t digest[CK_SHA256_LEN])
-{
-	CK_BUF text = { .max = 4 * CK_DIGEST_STR };
-
-	return b->cache && ck_blobcache_load(b->cache, KIND, digest, &text, NULL) == 0;
 }
 
 /* Takes the artifact's index of LAYER. What is wrong with it will be the next time, too. */
 static int take(struct ck_beside *b, const char *layer, struct ck_buf *out, struct ck_err *err)
 {
 	struct ck_index_store s = ck_artifact_store(b->artifact);
-	char text[4 * CK_DIGEST_STR];
-	uint8_t digest[CK_SHA256_LEN];
-	struct ck_err why;
+	struct memo m;
 	int rc = s.load(s.ctx, layer, out, err);
 
-	/* That it cannot be remembered costs doing it again. */
-	if ((rc == 0 || rc == -EBADMSG) && b->cache && describe(b, layer, text, digest))
-		(void)!ck_blobcache_save(b->cache, KIND, digest, text, strlen(text), &why);
+	if ((rc == 0 || rc == -EBADMSG) && taken(&m, b, layer))
+		remember(b, &m);
 	return rc;
 }
 
@@ -93,21 +113,34 @@ static int load(void *ctx, const char *digest, struct ck_buf *out, struct ck_err
 static int load_newer(void *ctx, const char *digest, struct ck_buf *out, struct ck_err *err)
 {
 	struct ck_beside *b = ctx;
-	char text[4 * CK_DIGEST_STR];
-	uint8_t of_text[CK_SHA256_LEN];
+	struct memo m;
 
 	look(b, HURRY_MS);
-	if (!describe(b, digest, text, of_text) || was_taken(b, of_text))
+	if (!taken(&m, b, digest) || remembers(b, &m))
 		return ck_fail(err, -ENOENT, "there is no newer index");
 	return take(b, digest, out, err);
 }
 
-/* For an index of that artifact, which may have come from elsewhere this time. */
+/* The windows of an index that may be the cache's, of a layer that other repositories have as well.
+ * Whether a registry has them is known by the image's artifact, now or when it was last seen: to
+ * find out by reading would be to find out too late. */
 static int blob(void *ctx, const uint8_t digest[CK_SHA256_LEN], uint64_t size,
 		struct ck_reader **out, struct ck_err *err)
 {
 	const struct ck_beside *b = ctx;
+	char text[CK_DIGEST_STR];
+	struct memo m;
 
+	if (b->image->registry) {
+		ck_digest_str(text, digest);
+		memo_make(&m, b, "windows", text);
+		if (b->artifact && ck_artifact_has_windows(b->artifact, digest))
+			remember(b, &m);
+		else if (!remembers(b, &m))
+			return ck_fail(err, -ENOENT, "%s/%s is not known to have them",
+				       ck_registry_host(b->image->registry),
+				       ck_registry_repo(b->image->registry));
+	}
 	return ck_image_other_blob(b->image, digest, size, out, err);
 }
 
