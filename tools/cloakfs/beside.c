@@ -6,8 +6,8 @@
 #include "base/log.h"
 #include "fs/cache/blobcache.h"
 
-#define KIND                                                                                       \
-	"taken" /* of files in the cache: which index of which layer was, and what it leads to */
+/* Of files in the cache: which index of which layer was taken, and what it leads to. */
+#define KIND "taken"
 
 enum { HURRY_MS = 2000 };
 
@@ -55,9 +55,9 @@ struct memo {
 static void memo_make(struct memo *m, const struct ck_beside *b, const char *what,
 		      const char *digest)
 {
-	snprintf(m->text, sizeof m->text, "%s/%s\n%s\n%s\n%s\n",
-		 b->ref.host ? b->ref.host : b->ref.dir, b->ref.repo ? b->ref.repo : "",
-		 b->image->manifest_digest, what, digest);
+	/* Cut, if need be, where it is only a directory's name. */
+	snprintf(m->text, sizeof m->text, "%s\n%s\n%s\n%s/%s\n", b->image->manifest_digest, what,
+		 digest, b->ref.host ? b->ref.host : b->ref.dir, b->ref.repo ? b->ref.repo : "");
 	ck_sha256(m->digest, m->text, strlen(m->text));
 }
 
